@@ -1,0 +1,128 @@
+"""What a backend must offer: networks as pure functions over numpy arrays.
+
+Sampling, chunking, halos, noise and scheduling stand above this line, once, and are the same for
+every backend. Weights are shared; the only state is the KV cache, addressed by slot.
+
+Shapes: P phonemes, T tokens, F = 2T frames, B rows, V vocabulary, D latent, G style vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from engine.model_config import ModelConfig
+from engine.types import FloatArray, IntArray
+
+
+class SemanticDecoder(Protocol):
+    """The T2S network with a KV cache of `num_slots` independent rows."""
+
+    num_slots: int
+    max_positions: int  # phonemes + prompt tokens + generated tokens a slot can hold
+
+    def prefill(
+        self, slot: int, phoneme_ids: IntArray, bert: FloatArray | None, prompt_tokens: IntArray
+    ) -> FloatArray:
+        """Fill `slot` and return the first logits, float32 [V].
+
+        Args:
+            phoneme_ids: int64 [P], prompt then target.
+            bert: float32 [bert_dim, P], or None for zeros.
+            prompt_tokens: int64 [T], T >= 0.
+        """
+        ...
+
+    def decode(self, slots: Sequence[int], tokens: IntArray) -> FloatArray:
+        """Append one token to each slot and return logits, float32 [B, V]; rows are independent."""
+        ...
+
+    def release(self, slot: int) -> None:
+        """Forget what `slot` holds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextEncoding:
+    """The prior encoder's view of a sentence's phonemes and style, computed once per sentence.
+
+    `data` is the backend's own; nothing above the backend looks into it.
+    """
+
+    data: Any
+    num_phonemes: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PriorStats:
+    """What the prior encoder says of a window of tokens.
+
+    Shapes: mean, log_std float32 [D, F]; attention float32 [F, P] (MRTE weights, mean of heads)
+    or None where the backend does not give it.
+    """
+
+    mean: FloatArray
+    log_std: FloatArray
+    attention: FloatArray | None = None
+
+
+class AcousticModel(Protocol):
+    """Prior encoder, flow and decoder. Batch of one; time is the last axis."""
+
+    sample_rate_hz: int
+    hop: int  # samples per frame
+    latent_dim: int
+    flow_halo: int  # frames of context each side that make `flow` exact
+    decoder_halo: int  # the same for `decoder`
+
+    def encode_text(self, phoneme_ids: IntArray, style: FloatArray) -> TextEncoding:
+        """Encode the target phonemes, int64 [P], under style vector float32 [G]."""
+        ...
+
+    def prior(self, tokens: IntArray, text: TextEncoding) -> PriorStats:
+        """Return statistics of the 2T frames of `tokens`, int64 [T], which is all it sees."""
+        ...
+
+    def flow(self, latent: FloatArray, style: FloatArray) -> FloatArray:
+        """Run the reversed flow: float32 [D, F] -> [D, F]."""
+        ...
+
+    def decoder(self, latent: FloatArray, style: FloatArray) -> FloatArray:
+        """Return the waveform of float32 [D, F]: float32 [F * hop] in [-1, 1]."""
+        ...
+
+
+class ReferenceEncoder(Protocol):
+    """The enrolment side: what turns reference audio and text into a Style."""
+
+    def semantic_tokens(self, samples_16k: FloatArray) -> IntArray:
+        """Return the prompt tokens, int64 [T], of a mono 16 kHz wave in [-1, 1]."""
+        ...
+
+    def speaker_embedding(self, samples_16k: FloatArray) -> FloatArray | None:
+        """Return float32 [S], or None where the pack has no speaker network."""
+        ...
+
+    def style_vector(self, samples: FloatArray, embedding: FloatArray | None) -> FloatArray:
+        """Return float32 [G] from a wave at the pack's rate and the speaker embedding."""
+        ...
+
+    def bert(self, text: str) -> FloatArray | None:
+        """Return one row per character, float32 [len(text), bert_dim]; None: pack has no BERT."""
+        ...
+
+
+class Backend(Protocol):
+    """A loaded model pack on one device."""
+
+    name: str
+    config: ModelConfig
+    semantic: SemanticDecoder
+    acoustic: AcousticModel
+    reference: ReferenceEncoder
+    notice: str  # for `ready` and logs, such as "random weights, no speech"; "" when nothing to say
+
+    def describe(self) -> dict[str, str]:
+        """Return runtime, device, precision and providers really in use, for logs and `ready`."""
+        ...
