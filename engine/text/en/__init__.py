@@ -1,0 +1,1 @@
+"""The English frontend: normalisation and grapheme-to-phoneme to ARPAbet."""
