@@ -1,0 +1,181 @@
+"""Choosing the next semantic token, in exactly upstream's order, on the host.
+
+    logits ─ cut EOS (first 11 steps) ─ repetition penalty ─ top-p ─ / temperature ─ top-k
+           ─ softmax ─ argmax(probability / Exp(1) noise)
+
+The order matters and differs from the usual one: the penalty covers the prompt too, top-p comes
+before the temperature, and the arg max that may end the sentence is that of the *penalised* logits.
+
+Source: upstream AR/models/utils.py logits_to_probs and t2s_model.py infer_panel_naive @48b1a01.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+import numpy as np
+
+from engine.errors import EngineFailed, InvalidParameter
+from engine.types import FloatArray, IntArray, SynthesisParams
+
+STEPS_WITHOUT_EOS = 11  # upstream t2s_model.py:900: no stop before 11 tokens (0.44 s)
+_MIN_TEMPERATURE = 1e-5  # upstream utils.py logits_to_probs
+
+
+class StopReason(StrEnum):
+    """Why a sentence has no more tokens."""
+
+    EOS = "eos"
+    LENGTH = "length"  # `max_tokens` were drawn
+
+
+class Sampler:
+    """The sampling state of one sentence.
+
+    Attributes:
+        step: Draws made so far; also the address of the next draw's noise.
+        stopped: Why it ended, None while it goes on.
+    """
+
+    def __init__(
+        self,
+        params: SynthesisParams,
+        prompt_tokens: IntArray,
+        *,
+        vocab_size: int,
+        max_tokens: int = 1500,
+    ) -> None:
+        """Start a sentence.
+
+        Args:
+            params: Only the sampling fields are read.
+            prompt_tokens: int64 [T], T >= 0; they count as previous tokens.
+            vocab_size: Codebook size + 1; the last id is EOS.
+            max_tokens: Stop with LENGTH after this many.
+
+        Raises:
+            InvalidParameter: If a prompt token is not in the vocabulary.
+        """
+        if len(prompt_tokens) and not 0 <= prompt_tokens.min() <= prompt_tokens.max() < vocab_size:
+            raise InvalidParameter(
+                "prompt_tokens",
+                [int(prompt_tokens.min()), int(prompt_tokens.max())],
+                f"ids from 0 to {vocab_size - 1}; enrol the voice again with this model",
+            )
+        self._params = params
+        self._eos = vocab_size - 1
+        self._max_tokens = max_tokens
+        # Distinct previous tokens: a flag to test, a list to index with. Both only grow.
+        self._is_seen = np.zeros(vocab_size, dtype=np.bool_)
+        self._seen = np.empty(vocab_size, dtype=np.int64)
+        self._num_seen = 0
+        for token in np.unique(prompt_tokens):
+            self._remember(int(token))
+        self.step = 0
+        self.stopped: StopReason | None = None
+
+    def draw(self, logits: FloatArray, noise: FloatArray) -> int | None:
+        """Draw the next token.
+
+        Args:
+            logits: float32 [V] as the network gave them; not modified.
+            noise: float32 [>= V - 1] Exp(1) draws of this step.
+
+        Returns:
+            The token, or None when the sentence ended with EOS: the token drawn then is dropped.
+
+        Raises:
+            EngineFailed: If a logit is NaN or infinite.
+        """
+        assert self.stopped is None, "the sentence has ended"
+        columns = self._eos if self.step < STEPS_WITHOUT_EOS else self._eos + 1
+        row = penalize(
+            logits[:columns], self._seen[: self._num_seen], self._params.repetition_penalty
+        )
+        best = int(row.argmax())  # arg max of the penalised logits; NaN sorts first
+        if not np.isfinite(row[best]):
+            raise EngineFailed("the T2S network returned logits that are not finite")
+        candidates, probabilities = filter_candidates(row, self._params)
+        token = int(candidates[(probabilities / noise[candidates]).argmax()])
+        self.step += 1
+        if self._eos in (best, token):
+            self.stopped = StopReason.EOS
+            return None
+        self._remember(token)
+        if self.step == self._max_tokens:
+            self.stopped = StopReason.LENGTH
+        return token
+
+    def _remember(self, token: int) -> None:
+        if not self._is_seen[token]:
+            self._is_seen[token] = True
+            self._seen[self._num_seen] = token
+            self._num_seen += 1
+
+
+def draw_rows(
+    samplers: Sequence[Sampler], logits: FloatArray, noise: Sequence[FloatArray]
+) -> list[int | None]:
+    """Draw one token for each row; rows do not influence each other.
+
+    Args:
+        samplers: One per row, each with its own parameters and history.
+        logits: float32 [B, V].
+        noise: Per row, float32 [>= V - 1].
+
+    Returns:
+        Per row what `Sampler.draw` returns.
+    """
+    return [
+        sampler.draw(row, row_noise)
+        for sampler, row, row_noise in zip(samplers, logits, noise, strict=True)
+    ]
+
+
+def penalize(logits: FloatArray, seen: IntArray, penalty: float) -> FloatArray:
+    """Return a copy of float32 [V] with every distinct token of `seen` penalised once.
+
+    A positive score is divided, a negative one multiplied.
+    """
+    row = logits.astype(np.float32)  # always a copy
+    if penalty != 1.0:
+        score = row[seen]
+        factor = np.float32(penalty)
+        row[seen] = np.where(score < 0, score * factor, score / factor)
+    return row
+
+
+def filter_candidates(row: FloatArray, params: SynthesisParams) -> tuple[IntArray, FloatArray]:
+    """Apply top-p, temperature, top-k and softmax to penalised logits.
+
+    Args:
+        row: float32 [V].
+        params: top_p, temperature and top_k are read.
+
+    Returns:
+        The tokens left, int64 [K] ascending, and their probabilities, float32 [K].
+    """
+    kept = np.arange(len(row)) if params.top_p >= 1.0 else _nucleus(row, params.top_p)
+    scores = row[kept] / np.float32(max(params.temperature, _MIN_TEMPERATURE))
+    if params.top_k < len(scores):
+        place = len(scores) - params.top_k
+        # Scores equal to the k-th largest all stay, as upstream's `logits < pivot` keeps them.
+        chosen = np.flatnonzero(scores >= np.partition(scores, place)[place])
+        kept, scores = kept[chosen], scores[chosen]
+    weights = np.exp(scores - scores.max())
+    return kept, weights / weights.sum()
+
+
+def _nucleus(row: FloatArray, top_p: float) -> IntArray:
+    """Return the tokens, ascending, whose cumulative probability stays within `top_p`.
+
+    The likeliest always stays. Upstream drops the token that crosses the border too.
+    """
+    order = np.argsort(-row, kind="stable")
+    weights = np.exp(row[order] - row[order[0]])
+    cumulative = np.cumsum(weights / weights.sum())
+    keep = cumulative <= top_p
+    keep[0] = True
+    kept: IntArray = np.sort(order[keep])
+    return kept

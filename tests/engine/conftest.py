@@ -1,0 +1,19 @@
+"""What engine tests share: where the golden arrays are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_DEFAULT = Path(__file__).parents[3] / "shared" / "fixtures"
+
+
+@pytest.fixture(scope="session")
+def fixtures_dir() -> Path:
+    """Return the folder of golden arrays: SOVITS_FIXTURES, else ../shared/fixtures."""
+    folder = Path(os.environ.get("SOVITS_FIXTURES", _DEFAULT))
+    if not folder.is_dir():
+        pytest.skip(f"no golden arrays in {folder}; set SOVITS_FIXTURES")
+    return folder
