@@ -84,8 +84,13 @@ class HParams:
 
     __slots__ = ("values",)
 
-    def __init__(self) -> None:
-        self.values: Mapping[Any, Any] = {}
+    values: Mapping[Any, Any]
+
+    def __new__(cls) -> HParams:
+        """Make an empty bag; pickles call no `__init__`, and no `__setstate__` for an empty one."""
+        bag = super().__new__(cls)
+        bag.values = {}
+        return bag
 
     def __setstate__(self, state: object) -> None:
         if not isinstance(state, dict):
