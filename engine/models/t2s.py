@@ -103,11 +103,23 @@ class T2SLayer(nn.Module):
             The output [B, 1, H], the new key and value rows [B, N, 1, D].
         """
         query, key, value = self.project(x)
+        context = self.attend(query, key, value, past_key, past_value, mask)
+        return self.finish(x, context), key, value
+
+    def attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        past_key: Tensor,
+        past_value: Tensor,
+        mask: Tensor,
+    ) -> Tensor:
+        """Return the heads' output [B, N, 1, D] of one new position; arguments as `step`."""
         past_scores = query @ past_key.transpose(2, 3) * self.scale + mask
         own_score = (query * key).sum(-1, keepdim=True) * self.scale
         weights = torch.softmax(torch.cat((past_scores, own_score), dim=-1), dim=-1)
-        context = weights[..., :-1] @ past_value + weights[..., -1:] * value
-        return self.finish(x, context), key, value
+        return weights[..., :-1] @ past_value + weights[..., -1:] * value
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return query, key and value of [B, S, H], each [B, N, S, D]."""
