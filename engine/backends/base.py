@@ -19,8 +19,15 @@ from engine.types import FloatArray, IntArray
 class SemanticDecoder(Protocol):
     """The T2S network with a KV cache of `num_slots` independent rows."""
 
-    num_slots: int
-    max_positions: int  # phonemes + prompt tokens + generated tokens a slot can hold
+    @property
+    def num_slots(self) -> int:
+        """How many sentences can be decoded at once."""
+        ...
+
+    @property
+    def max_positions(self) -> int:
+        """Phonemes + prompt tokens + generated tokens a slot can hold."""
+        ...
 
     def prefill(
         self, slot: int, phoneme_ids: IntArray, bert: FloatArray | None, prompt_tokens: IntArray
@@ -35,7 +42,10 @@ class SemanticDecoder(Protocol):
         ...
 
     def decode(self, slots: Sequence[int], tokens: IntArray) -> FloatArray:
-        """Append one token to each slot and return logits, float32 [B, V]; rows are independent."""
+        """Append one token to each slot and return logits, float32 [B, V].
+
+        Rows are independent. When it raises, no slot has changed.
+        """
         ...
 
     def release(self, slot: int) -> None:
@@ -70,11 +80,30 @@ class PriorStats:
 class AcousticModel(Protocol):
     """Prior encoder, flow and decoder. Batch of one; time is the last axis."""
 
-    sample_rate_hz: int
-    hop: int  # samples per frame
-    latent_dim: int
-    flow_halo: int  # frames of context each side that make `flow` exact
-    decoder_halo: int  # the same for `decoder`
+    @property
+    def sample_rate_hz(self) -> int:
+        """Rate of the waveform."""
+        ...
+
+    @property
+    def hop(self) -> int:
+        """Samples per frame."""
+        ...
+
+    @property
+    def latent_dim(self) -> int:
+        """D."""
+        ...
+
+    @property
+    def flow_halo(self) -> int:
+        """Frames of context each side that make `flow` exact."""
+        ...
+
+    @property
+    def decoder_halo(self) -> int:
+        """Frames of context each side that make `decoder` exact."""
+        ...
 
     def encode_text(self, phoneme_ids: IntArray, style: FloatArray) -> TextEncoding:
         """Encode the target phonemes, int64 [P], under style vector float32 [G]."""
@@ -116,12 +145,30 @@ class ReferenceEncoder(Protocol):
 class Backend(Protocol):
     """A loaded model pack on one device."""
 
-    name: str
-    config: ModelConfig
-    semantic: SemanticDecoder
-    acoustic: AcousticModel
-    reference: ReferenceEncoder
-    notice: str  # for `ready` and logs, such as "random weights, no speech"; "" when nothing to say
+    @property
+    def config(self) -> ModelConfig:
+        """Every number of the model."""
+        ...
+
+    @property
+    def semantic(self) -> SemanticDecoder:
+        """The T2S stage."""
+        ...
+
+    @property
+    def acoustic(self) -> AcousticModel:
+        """The SoVITS stage."""
+        ...
+
+    @property
+    def reference(self) -> ReferenceEncoder:
+        """The enrolment side, and BERT."""
+        ...
+
+    @property
+    def notice(self) -> str:
+        """For `ready` and logs, such as "random weights, no speech"; "" when nothing to say."""
+        ...
 
     def describe(self) -> dict[str, str]:
         """Return runtime, device, precision and providers really in use, for logs and `ready`."""

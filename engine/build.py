@@ -1,0 +1,110 @@
+"""From an EngineConfig to a running, warm Worker."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from engine.backends.base import Backend
+from engine.backends.fake import FakeBackend, fake_voices
+from engine.client import VoiceInfo
+from engine.config import EngineConfig
+from engine.errors import EngineFailed, InvalidParameter
+from engine.messages import Event, Failed, Ready, Spoken
+from engine.types import Language, Phonemes, SentenceJob, Style, Word
+from engine.voice_source import VoiceSource, VoiceTable
+from engine.worker import Worker
+
+_WARM_UP_ID = -1
+_WARM_UP_PHONEMES = 12
+_WARM_UP_TIMEOUT_S = 120.0
+
+
+def start_worker(config: EngineConfig, emit: Callable[[Event], None]) -> tuple[Worker, Ready]:
+    """Load pack and voices, speak one sentence to nobody, and return the running worker.
+
+    Raises:
+        SovitsError: What keeps the engine from starting.
+    """
+    backend, voices, pack, fingerprint = _load(config)
+    warm_up = _WarmUp(emit)
+    worker = Worker(backend, voices, config, warm_up)
+    worker.start()
+    try:
+        warm_up.run(worker, backend, voices)
+    except BaseException:
+        worker.close()
+        raise
+    return worker, Ready(worker.info(pack, fingerprint), voices.infos())
+
+
+def _load(config: EngineConfig) -> tuple[Backend, VoiceSource, str, str]:
+    if config.backend == "fake":
+        return (
+            FakeBackend(config.fake),
+            VoiceTable(fake_voices(config.fake_voices)),
+            "fake",
+            "fake",
+        )
+    if config.pack is None:
+        raise InvalidParameter("engine.pack", None, "the folder of a model pack")
+    # Imported here: a fake engine must start without any runtime installed.
+    from engine.backends.registry import create_backend
+    from engine.pack import load_pack
+    from engine.voices import PackVoices
+
+    pack = load_pack(config.pack)
+    backend = create_backend(config.backend, pack, config)
+    return backend, PackVoices(pack, config.voices_dir), pack.name, pack.fingerprint
+
+
+class _WarmUp:
+    """Speaks one short sentence and keeps its events to itself; passes all others on."""
+
+    def __init__(self, emit: Callable[[Event], None]) -> None:
+        self._emit = emit
+        self._done = threading.Event()
+        self._error: Exception | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Take an event of the worker."""
+        if isinstance(event, Spoken) and event.chunk.job_id == _WARM_UP_ID:
+            if event.chunk.is_final:
+                self._done.set()
+        elif isinstance(event, Failed) and event.job_id == _WARM_UP_ID:
+            self._error = event.error
+            self._done.set()
+        else:
+            self._emit(event)
+
+    def run(self, worker: Worker, backend: Backend, voices: VoiceSource) -> None:
+        """Speak; every lane, graph and buffer is used once before anybody waits for it."""
+        infos: tuple[VoiceInfo, ...] = voices.infos()
+        if not infos:
+            return  # without a voice there is nothing to speak with, and nothing to warm
+        style = voices.style(infos[0].id, "default")
+        worker.submit(
+            SentenceJob(
+                job_id=_WARM_UP_ID,
+                utterance_id="warm-up",
+                sentence_index=0,
+                phonemes=_some_phonemes(style),
+                voice_id=infos[0].id,
+            )
+        )
+        if not self._done.wait(_WARM_UP_TIMEOUT_S):
+            raise EngineFailed(f"the warm-up sentence took over {_WARM_UP_TIMEOUT_S:.0f} s")
+        worker.forget("warm-up")
+        if self._error is not None:
+            raise self._error
+
+
+def _some_phonemes(style: Style) -> Phonemes:
+    """Return a short sentence made of the voice's own prompt phonemes, valid in any pack."""
+    ids = np.resize(style.prompt_phoneme_ids, _WARM_UP_PHONEMES).astype(np.int64)
+    if not len(style.prompt_phoneme_ids):
+        ids = np.arange(1, _WARM_UP_PHONEMES + 1, dtype=np.int64)
+    word = Word("", Language.EN, len(ids), 0, 0)
+    return Phonemes(ids, tuple(str(i) for i in ids), (word,), "")

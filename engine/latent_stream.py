@@ -1,0 +1,65 @@
+"""Overlap-save through flow and decoder: chunks that are the offline result, sample for sample.
+
+Flow and decoder are centred convolutions of finite reach, so a frame's audio depends on
+`flow_halo + decoder_halo` frames each side and on nothing else. Left context is kept; right
+context is whatever the caller can give:
+
+            already emitted          | this step, frozen | provisional
+    latent  ......[flow_halo kept]   | ################# | ~~~~~~~~~~~
+    flowed     ...[decoder_halo kept]| ################# | ~~~~~~~~~~~
+    audio   ......................   | ################# | (dropped; comes again next step)
+
+With >= 43 provisional frames that turn out true (or none at the sentence's end) the audio equals
+a whole decode; with fewer, the error sits in the last frames before the border. The flow's output
+is kept, so the decoder, nine tenths of the cost, repeats only `decoder_halo` frames on the left.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.backends.base import AcousticModel
+from engine.types import FloatArray
+
+
+class LatentStream:
+    """One sentence's way from prior samples to waveform. Not thread-safe."""
+
+    def __init__(self, model: AcousticModel, style: FloatArray) -> None:
+        self._model = model
+        self._style = style
+        empty = np.zeros((model.latent_dim, 0), np.float32)
+        self._latent_tail = empty  # last <= flow_halo frozen frames before the flow
+        self._flowed_tail = empty  # last <= decoder_halo frozen frames after the flow
+        self.num_frames_decoded = 0  # frames given to the decoder, halos included: the real work
+
+    def step(self, frozen: FloatArray, provisional: FloatArray) -> FloatArray:
+        """Return the audio of `frozen`.
+
+        Args:
+            frozen: float32 [D, F], F >= 1: the next frames, final.
+            provisional: float32 [D, R], R >= 0: best guess of the frames after them; give none
+                when `frozen` ends the sentence. Frames beyond the halos are not looked at.
+
+        Returns:
+            float32 [F * hop].
+        """
+        model = self._model
+        num_frozen = frozen.shape[1]
+        ahead = provisional[:, : model.flow_halo + model.decoder_halo]
+        latent = np.concatenate([self._latent_tail, frozen, ahead], axis=1)
+        flowed = model.flow(latent, self._style)[:, self._latent_tail.shape[1] :]
+
+        context = self._flowed_tail.shape[1]
+        window = np.concatenate(
+            [self._flowed_tail, flowed[:, : num_frozen + model.decoder_halo]], axis=1
+        )
+        self.num_frames_decoded += window.shape[1]
+        audio = model.decoder(window, self._style)
+        samples = audio[context * model.hop : (context + num_frozen) * model.hop]
+
+        frozen_end = self._latent_tail.shape[1] + num_frozen
+        self._latent_tail = latent[:, max(0, frozen_end - model.flow_halo) : frozen_end]
+        frozen_end = context + num_frozen
+        self._flowed_tail = window[:, max(0, frozen_end - model.decoder_halo) : frozen_end]
+        return np.ascontiguousarray(samples)

@@ -1,0 +1,148 @@
+"""What the engine does next. Pure: no clock, no networks; tested by simulation.
+
+Two lanes work side by side, one per core or stream of the device: the *semantic* lane (prefill and
+decode steps) and the *acoustic* lane (vocoder steps). Each asks for its next piece of work.
+
+The rule is least slack first. A job's deadline is the moment its listener runs out of audio
+(`engine.playout`), its slack the deadline less the work still needed until its next chunk. So a
+new utterance goes before streams that are seconds ahead, a stream about to run dry goes before a
+new utterance that can still wait, and nobody waits for ever, because slack only shrinks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+
+class Phase(Enum):
+    """Where a job is."""
+
+    WAITING = auto()  # no slot, nothing computed
+    DECODING = auto()  # has a slot, tokens are being made
+    SPEAKING = auto()  # all tokens known, some not vocoded
+    DONE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """What the scheduler may know of a job."""
+
+    job_id: int
+    sentence_index: int
+    utterance_id: str
+    phase: Phase
+    deadline_s: float  # when the listener runs out of audio without this job's next chunk
+    tokens_to_chunk: int  # decode steps until the next chunk can be vocoded; 0: it can be now
+    chunk_tokens: int  # size of that chunk
+    has_credit: bool  # False: the listener does not want more audio yet
+    prefill_size: int  # phonemes + prompt tokens
+
+
+@dataclass(frozen=True, slots=True)
+class StepCosts:
+    """Measured or assumed seconds, used to weigh slack."""
+
+    prefill_per_position_s: float = 0.0008
+    decode_step_s: float = 0.010
+    vocode_per_token_s: float = 0.012
+    vocode_fixed_s: float = 0.010
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The knobs of the scheduler."""
+
+    num_slots: int = 16
+    max_batch: int = 16
+    reserved_slots: int = 2  # kept free of sentences that are only prefetched
+    prefetch_lead_s: float = 30.0  # no sentence is started further ahead of playout than this
+
+
+@dataclass(frozen=True, slots=True)
+class Prefill:
+    """Give this job a slot and compute its first logits."""
+
+    job_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    """Make one token for each of these jobs."""
+
+    job_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Vocode:
+    """Turn this job's next chunk of tokens into audio."""
+
+    job_id: int
+
+
+class Scheduler:
+    """Chooses the next piece of work for each lane from a snapshot of the jobs."""
+
+    def __init__(self, policy: Policy, costs: StepCosts) -> None:
+        self._policy = policy
+        self.costs = costs  # replaced by the worker as it measures
+        self.num_slots = policy.num_slots
+
+    def next_semantic(self, jobs: Iterable[JobView], now_s: float) -> Prefill | Decode | None:
+        """Return the semantic lane's next work, or None to wait for a change."""
+        live = [job for job in jobs if job.phase is not Phase.DONE]
+        decoding = [job for job in live if job.phase is Phase.DECODING and job.has_credit]
+        admissible = self._admissible(live, now_s)
+        if not decoding and admissible is None:
+            return None
+        decoding.sort(key=self._slack)
+        if admissible is not None:
+            if not decoding or self._slack(admissible) <= self._slack(decoding[0]):
+                return Prefill(admissible.job_id)
+        # Rows ride along for almost nothing: a step reads all weights whatever the batch.
+        return Decode(tuple(job.job_id for job in decoding[: self._policy.max_batch]))
+
+    def next_acoustic(self, jobs: Iterable[JobView]) -> Vocode | None:
+        """Return the acoustic lane's next work, or None to wait for a change."""
+        ready = [
+            job
+            for job in jobs
+            if job.phase in (Phase.DECODING, Phase.SPEAKING)
+            and job.tokens_to_chunk == 0
+            and job.has_credit
+        ]
+        if not ready:
+            return None
+        return Vocode(min(ready, key=self._slack).job_id)
+
+    def _admissible(self, live: Sequence[JobView], now_s: float) -> JobView | None:
+        """Return the waiting job that may take a slot now, the most urgent one."""
+        used = sum(job.phase is Phase.DECODING for job in live)
+        free = self._policy.num_slots - used
+        if free <= 0:
+            return None
+        heads: dict[str, int] = {}  # utterance -> its earliest unfinished sentence
+        for job in live:
+            index = heads.get(job.utterance_id, job.sentence_index)
+            heads[job.utterance_id] = min(index, job.sentence_index)
+        horizon = now_s + self._policy.prefetch_lead_s
+        waiting = [
+            job
+            for job in live
+            if job.phase is Phase.WAITING and job.has_credit and job.deadline_s <= horizon
+        ]
+        if free <= self._policy.reserved_slots:
+            waiting = [job for job in waiting if heads[job.utterance_id] == job.sentence_index]
+        if not waiting:
+            return None
+        return min(waiting, key=self._slack)
+
+    def _slack(self, job: JobView) -> tuple[float, int, int]:
+        """Return the sort key of urgency: latest start, then order within the utterance."""
+        costs = self.costs
+        work = costs.vocode_fixed_s + job.chunk_tokens * costs.vocode_per_token_s
+        work += job.tokens_to_chunk * costs.decode_step_s
+        if job.phase is Phase.WAITING:
+            work += job.prefill_size * costs.prefill_per_position_s
+        return (job.deadline_s - work, job.sentence_index, job.job_id)

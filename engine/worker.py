@@ -1,0 +1,391 @@
+"""The engine's two lanes: the semantic one makes tokens, the acoustic one turns them into audio.
+
+    submit/cancel/grant ──> jobs <── scheduler
+                             │
+        semantic lane: prefill | decode step of many rows     acoustic lane: vocoder step of one job
+                             └──────────── tokens ───────────────────┘ ──> emit(Spoken)
+
+Each lane is a thread; network calls release the GIL and run outside the lock. The lock guards the
+job table and is held for microseconds. Nothing here knows sockets, processes or event loops.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from engine.backends.base import Backend
+from engine.bert_features import phoneme_bert
+from engine.client import EngineInfo, EngineStats, VoiceInfo
+from engine.config import EngineConfig
+from engine.errors import EngineFailed, SovitsError, TextError
+from engine.job import Job
+from engine.limiter import limit
+from engine.messages import Event, Failed, Spoken
+from engine.playout import PlayoutClock
+from engine.scheduler import Decode, JobView, Phase, Policy, Prefill, Scheduler, StepCosts
+from engine.types import AudioChunk, FloatArray, IntArray, SentenceJob, Style
+from engine.vocoding import VocoderOutput, VocoderStream
+from engine.voice_source import VoiceSource
+
+logger = logging.getLogger(__name__)
+
+_COST_MEMORY = 0.9  # weight of the past when a measured step cost is averaged in
+
+
+class Worker:
+    """Runs jobs on one backend. Public methods may be called from any thread."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        voices: VoiceSource,
+        config: EngineConfig,
+        emit: Callable[[Event], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._backend = backend
+        self._voices = voices
+        self._config = config
+        self._emit = emit
+        self._clock = clock
+        num_slots = min(config.num_slots, backend.semantic.num_slots)
+        self._scheduler = Scheduler(Policy(num_slots=num_slots, max_batch=num_slots), StepCosts())
+        self._free_slots = list(range(num_slots))[::-1]
+        self._jobs: dict[int, Job] = {}  # insertion order is arrival order
+        self._clocks: dict[str, PlayoutClock] = {}
+        self._stats = EngineStats()
+        self._steps_by_batch: dict[int, int] = {}
+        self._changed = threading.Condition()  # guards everything above
+        self._is_closing = False
+        self._lanes = [
+            threading.Thread(target=self._run_lane, args=(step,), name=name, daemon=True)
+            for name, step in (("semantic", self._semantic_step), ("acoustic", self._acoustic_step))
+        ]
+
+    # ── commands ────────────────────────────────────────────────────────────────────────────────
+
+    def start(self) -> None:
+        """Start both lanes."""
+        for lane in self._lanes:
+            lane.start()
+
+    def close(self) -> None:
+        """Finish the network calls in flight, then stop; open jobs get no further event."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+        for lane in self._lanes:
+            lane.join()
+
+    def submit(self, submitted: SentenceJob) -> None:
+        """Take a job; every outcome, refusal included, is an event."""
+        try:
+            style = self._voices.style(submitted.voice_id, submitted.style)
+            with self._changed:
+                self._add(submitted, style)
+                self._changed.notify_all()
+        except SovitsError as error:
+            self._emit(Failed(submitted.job_id, error))
+
+    def _add(self, submitted: SentenceJob, style: Style) -> None:
+        clock = self._clock_of(submitted.utterance_id)
+        job = Job(submitted, style, clock, vocab_size=self._backend.config.t2s.vocab_size)
+        room = self._backend.semantic.max_positions - job.prefill_size
+        if room < 1:
+            raise TextError(
+                f"a sentence of {len(submitted.phonemes)} phonemes does not fit into "
+                f"{self._backend.semantic.max_positions} positions with this voice; send shorter "
+                "sentences or raise engine.max_positions",
+                code="text_too_long",
+            )
+        self._jobs[submitted.job_id] = job
+
+    def cancel(self, job_id: int) -> None:
+        """Drop a job; its slot is free at once, or after the step it is in."""
+        with self._changed:
+            job = self._jobs.get(job_id)
+            if job is not None:
+                job.is_cancelled = True
+                self._count(jobs_cancelled=1)
+                self._drop(job)
+
+    def grant(self, utterance_id: str, audio_s: float) -> None:
+        """See EngineClient.grant."""
+        with self._changed:
+            self._clock_of(utterance_id).granted_s = audio_s
+            self._changed.notify_all()
+
+    def forget(self, utterance_id: str) -> None:
+        """See EngineClient.forget."""
+        with self._changed:
+            self._clocks.pop(utterance_id, None)
+
+    def reload_voices(self) -> tuple[VoiceInfo, ...]:
+        """Look again at the voices directory and return what is there."""
+        self._voices.reload()
+        return self._voices.infos()
+
+    def stats(self) -> EngineStats:
+        """Return counters and gauges."""
+        with self._changed:
+            phases = [job.phase for job in self._jobs.values()]
+            return replace(
+                self._stats,
+                slots_used=sum(job.slot is not None for job in self._jobs.values()),
+                jobs_waiting=phases.count(Phase.WAITING),
+                steps_by_batch=dict(self._steps_by_batch),
+            )
+
+    def info(self, pack: str, fingerprint: str) -> EngineInfo:
+        """Return what is loaded."""
+        config = self._backend.config
+        return EngineInfo(
+            pack=pack,
+            family=config.family,
+            fingerprint=fingerprint,
+            symbol_set=config.acoustic.symbol_set,
+            sample_rate_hz=self._backend.acoustic.sample_rate_hz,
+            num_slots=self._scheduler.num_slots,
+            backend=self._backend.describe(),
+            notice=self._backend.notice,
+        )
+
+    # ── lanes ───────────────────────────────────────────────────────────────────────────────────
+
+    def _run_lane(self, step: Callable[[], bool]) -> None:
+        while not self._is_closing:
+            if step():
+                continue
+            with self._changed:
+                # Deadlines do not create work, only changes do; the timeout is for credit that
+                # depends on time alone and for safety.
+                if not self._is_closing:
+                    self._changed.wait(timeout=0.1)
+
+    def _semantic_step(self) -> bool:
+        """Do the semantic lane's most urgent work; False when there is none."""
+        with self._changed:
+            work = self._scheduler.next_semantic(self._views(), self._clock())
+            if work is None:
+                return False
+            ids = (work.job_id,) if isinstance(work, Prefill) else work.job_ids
+            jobs = [self._jobs[job_id] for job_id in ids]
+            for job in jobs:
+                job.is_in_step = True
+            if isinstance(work, Prefill):
+                jobs[0].slot = self._free_slots.pop()
+                jobs[0].phase = Phase.DECODING
+        started = self._clock()
+        if isinstance(work, Prefill):
+            results = [self._prefill(jobs[0])]
+        else:
+            results = self._decode(jobs)
+        elapsed = self._clock() - started
+        with self._changed:
+            self._note_semantic_cost(work, jobs, elapsed)
+            for job, result in zip(jobs, results, strict=True):
+                job.is_in_step = False
+                self._take(job, result)
+            self._changed.notify_all()
+        return True
+
+    def _acoustic_step(self) -> bool:
+        """Do the acoustic lane's most urgent work; False when there is none."""
+        with self._changed:
+            now = self._clock()
+            idle = (view for view in self._views() if not self._jobs[view.job_id].is_vocoding)
+            work = self._scheduler.next_acoustic(idle)
+            if work is None:
+                return False
+            job = self._jobs[work.job_id]
+            job.is_vocoding = True
+            num_new, _ = job.next_chunk(self._config.schedule, now)
+            tokens = job.known_tokens()
+            is_complete = job.phase is Phase.SPEAKING
+            job.num_spoken += num_new
+        started = self._clock()
+        output = self._vocode(job, tokens, num_new, is_complete=is_complete)
+        elapsed = self._clock() - started
+        with self._changed:
+            job.is_vocoding = False
+            self._count(busy_s=elapsed)
+            if isinstance(output, Exception):
+                self._fail(job, output)
+            elif not job.is_cancelled:
+                self._note_vocode_cost(num_new, elapsed)
+                self._speak(job, output)
+            self._changed.notify_all()
+        return True
+
+    # ── network calls, outside the lock ─────────────────────────────────────────────────────────
+
+    def _prefill(self, job: Job) -> FloatArray | Exception:
+        style, phonemes = job.style, job.job.phonemes
+        assert job.slot is not None
+        try:
+            dim = self._backend.config.t2s.bert_dim
+            bert = phoneme_bert(phonemes, self._backend.reference.bert, dim)
+            if bert is not None or style.prompt_bert is not None:
+                num_prompt = len(style.prompt_phoneme_ids)
+                zeros = np.zeros((dim, max(num_prompt, len(phonemes))), np.float32)
+                prompt = zeros[:, :num_prompt] if style.prompt_bert is None else style.prompt_bert
+                target = zeros[:, : len(phonemes)] if bert is None else bert
+                bert = np.concatenate([prompt, target], axis=1)
+            ids = np.concatenate([style.prompt_phoneme_ids, phonemes.ids])
+            return self._backend.semantic.prefill(job.slot, ids, bert, style.prompt_tokens)
+        except Exception as error:
+            return _as_engine_error(error, job)
+
+    def _decode(self, jobs: Sequence[Job]) -> list[FloatArray | Exception]:
+        """Make one step for all rows; when it fails, find out for each row alone."""
+        slots = [job.slot for job in jobs if job.slot is not None]
+        tokens = np.array([job.tokens[-1] for job in jobs], np.int64)
+        try:
+            return list(self._backend.semantic.decode(slots, tokens))
+        except Exception as error:
+            if len(jobs) == 1:
+                return [_as_engine_error(error, jobs[0])]
+        return [result for job in jobs for result in self._decode([job])]
+
+    def _vocode(
+        self, job: Job, tokens: IntArray, num_new: int, *, is_complete: bool
+    ) -> VocoderOutput | Exception:
+        try:
+            if job.vocoder is None:
+                job.vocoder = VocoderStream(
+                    self._backend.acoustic,
+                    job.job.phonemes,
+                    job.style.vector,
+                    sentence_index=job.job.sentence_index,
+                    params=job.job.params,
+                )
+            return job.vocoder.step(tokens, num_new, final=is_complete)
+        except Exception as error:
+            return _as_engine_error(error, job)
+
+    # ── under the lock ──────────────────────────────────────────────────────────────────────────
+
+    def _clock_of(self, utterance_id: str) -> PlayoutClock:
+        clock = self._clocks.get(utterance_id)
+        if clock is None:
+            clock = PlayoutClock(self._clock(), first_audio_s=self._config.first_audio_s)
+            self._clocks[utterance_id] = clock
+        return clock
+
+    def _views(self) -> list[JobView]:
+        """Describe all jobs, each with the moment its listener runs out of audio."""
+        now = self._clock()
+        views = []
+        ahead_s: dict[
+            str, float
+        ] = {}  # utterance -> audio its earlier sentences still have to give
+        for job in self._jobs.values():
+            rest_s = ahead_s.get(job.job.utterance_id, 0.0)
+            views.append(job.view(self._config.schedule, job.clock.end_s + rest_s, now))
+            ahead_s[job.job.utterance_id] = rest_s + job.expected_rest_s
+        return views
+
+    def _take(self, job: Job, result: FloatArray | Exception) -> None:
+        """Apply one row of a semantic step."""
+        if job.is_cancelled:
+            self._release_slot(job)
+            return
+        if isinstance(result, Exception):
+            self._fail(job, result)
+            return
+        try:
+            job.take_logits(result)
+        except SovitsError as error:
+            self._fail(job, error)
+            return
+        self._count(tokens=1)
+        if job.phase is not Phase.DECODING:
+            self._release_slot(job)
+
+    def _speak(self, job: Job, output: VocoderOutput) -> None:
+        is_final = job.phase is Phase.SPEAKING and job.num_spoken == len(job.tokens)
+        rate = self._backend.acoustic.sample_rate_hz
+        samples = limit(output.samples, gain_db=job.style.gain_db)
+        if is_final:
+            pause = np.zeros(job.job.pause_ms * rate // 1000, np.float32)
+            samples = np.concatenate([samples, pause])
+        audio_s = len(samples) / rate
+        job.produced_s += audio_s
+        job.clock.produce(audio_s, self._clock())
+        self._count(audio_s=audio_s)
+        chunk = AudioChunk(
+            job_id=job.job.job_id,
+            sentence_index=job.job.sentence_index,
+            samples=samples,
+            sample_rate_hz=rate,
+            is_final=is_final,
+            num_tokens=output.num_tokens,
+            token_phonemes=output.token_phonemes,
+        )
+        self._emit(Spoken(chunk))
+        if is_final:
+            self._count(jobs_done=1, jobs_collapsed=int(job.collapse is not None))
+            self._drop(job)
+
+    def _fail(self, job: Job, error: Exception) -> None:
+        if not job.is_cancelled:
+            self._count(jobs_failed=1)
+            self._emit(Failed(job.job.job_id, error))
+            job.is_cancelled = True
+        self._drop(job)
+
+    def _drop(self, job: Job) -> None:
+        """Forget a job; the slot of a row that is in a step is freed when the step ends."""
+        job.phase = Phase.DONE
+        self._jobs.pop(job.job.job_id, None)
+        if not job.is_in_step:
+            self._release_slot(job)
+        self._changed.notify_all()
+
+    def _release_slot(self, job: Job) -> None:
+        if job.slot is not None:
+            self._backend.semantic.release(job.slot)
+            self._free_slots.append(job.slot)
+            job.slot = None
+
+    def _count(self, **increments: float) -> None:
+        changes = {name: getattr(self._stats, name) + by for name, by in increments.items()}
+        self._stats = replace(self._stats, **changes)
+
+    def _note_semantic_cost(
+        self, work: Prefill | Decode, jobs: Sequence[Job], elapsed_s: float
+    ) -> None:
+        self._count(busy_s=elapsed_s)
+        costs = self._scheduler.costs
+        if isinstance(work, Prefill):
+            measured = elapsed_s / max(1, jobs[0].prefill_size)
+            mixed = _mix(costs.prefill_per_position_s, measured)
+            self._scheduler.costs = replace(costs, prefill_per_position_s=mixed)
+            return
+        self._steps_by_batch[len(jobs)] = self._steps_by_batch.get(len(jobs), 0) + 1
+        mixed = _mix(costs.decode_step_s, elapsed_s)
+        self._scheduler.costs = replace(costs, decode_step_s=mixed)
+
+    def _note_vocode_cost(self, num_new: int, elapsed_s: float) -> None:
+        costs = self._scheduler.costs
+        mixed = _mix(costs.vocode_per_token_s, max(0.0, elapsed_s - costs.vocode_fixed_s) / num_new)
+        self._scheduler.costs = replace(costs, vocode_per_token_s=mixed)
+
+
+def _mix(old: float, measured: float) -> float:
+    return _COST_MEMORY * old + (1 - _COST_MEMORY) * measured
+
+
+def _as_engine_error(error: Exception, job: Job) -> Exception:
+    """Keep deliberate errors; log any other with its trace and hide its text."""
+    if isinstance(error, SovitsError):
+        return error
+    logger.error("job %d failed", job.job.job_id, exc_info=error)
+    return EngineFailed(f"the engine failed on this sentence (job {job.job.job_id})")

@@ -1,0 +1,193 @@
+"""One suite for every EngineClient, on the fake backend."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.backends.fake import FakeScript
+from engine.client import EngineClient
+from engine.config import EngineConfig
+from engine.errors import EngineFailed, InvalidParameter, TextError, VoiceError
+from engine.process_engine import ProcessEngine
+from engine.thread_engine import ThreadEngine
+from tests.engine.jobs import collect, fake_audio, make_job, speak
+
+ENGINES: dict[str, Any] = {"thread": ThreadEngine, "process": ProcessEngine}
+SCRIPT = FakeScript(step_s=0.0003, fail_at_phoneme={700: "scripted failure"})
+
+
+@pytest.fixture(params=list(ENGINES))
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[EngineClient]:
+    """A warm engine of each kind."""
+    config = EngineConfig(backend="fake", fake=SCRIPT, num_slots=4, fake_voices=5)
+    engine = ENGINES[request.param](config)
+    await engine.start()
+    yield engine
+    await engine.close()
+
+
+async def test_a_sentence_is_spoken_whole_and_in_order(engine: EngineClient) -> None:
+    """The chunks, joined, are every token once, then the pause."""
+    job = make_job(pause_ms=120)
+    np.testing.assert_array_equal(await speak(engine, job), fake_audio(job))
+
+
+async def test_audio_leaves_before_the_last_token_exists(engine: EngineClient) -> None:
+    """The first chunk holds fewer tokens than the sentence has."""
+    async with engine.synthesize(make_job()) as chunks:
+        first = await anext(chunks)
+        assert not first.is_final
+        assert 0 < first.num_tokens < 36
+
+
+async def test_sessions_side_by_side_sound_as_they_do_alone(engine: EngineClient) -> None:
+    """16 sentences of 5 voices on 4 slots, random cancels: the others are bit-identical."""
+    jobs = [
+        make_job(
+            *range(20, 24 + n), utterance=f"u{n}", voice="fake" if n % 5 == 0 else f"fake-{n % 5}"
+        )
+        for n in range(16)
+    ]
+    cancelled = set(random.Random(3).sample(range(16), 5))
+
+    async def run(number: int) -> Any:
+        if number not in cancelled:
+            return await speak(engine, jobs[number])
+        async with engine.synthesize(jobs[number]) as chunks:
+            await anext(chunks)
+
+    results = await asyncio.gather(*map(run, range(16)))
+    for number, audio in enumerate(results):
+        if number not in cancelled:
+            np.testing.assert_array_equal(audio, fake_audio(jobs[number]))
+    stats = await engine.stats()
+    assert stats.slots_used == 0
+    assert max(stats.steps_by_batch) > 1
+
+
+async def test_cancel_frees_the_slot(engine: EngineClient) -> None:
+    """A left synthesis holds no slot once the step in flight is over."""
+    async with engine.synthesize(make_job(*range(200))) as chunks:
+        await anext(chunks)
+        assert (await engine.stats()).slots_used == 1
+    stats = await engine.stats()
+    for _ in range(100):  # at most one decode step later
+        if stats.slots_used == 0:
+            break
+        await asyncio.sleep(0.002)
+        stats = await engine.stats()
+    assert (stats.slots_used, stats.jobs_cancelled) == (0, 1)
+
+
+async def test_a_thousand_random_cancels_leak_nothing(engine: EngineClient) -> None:
+    """Slots, jobs and queues are all free after 1,000 sentences left at random moments."""
+    dice = random.Random(7)
+
+    async def one(number: int) -> None:
+        job = make_job(*range(20, 26), utterance=f"u{number}")
+        async with engine.synthesize(job) as chunks:
+            for _ in range(dice.randrange(3)):
+                if (await anext(chunks)).is_final:
+                    break
+        engine.forget(f"u{number}")
+
+    for start in range(0, 1000, 50):
+        await asyncio.gather(*(one(start + n) for n in range(50)))
+    job = make_job()
+    np.testing.assert_array_equal(await speak(engine, job), fake_audio(job))
+    stats = await engine.stats()
+    assert (stats.slots_used, stats.jobs_waiting) == (0, 0)
+
+
+async def test_a_failing_row_fails_alone(engine: EngineClient) -> None:
+    """An exception in one row of a batch ends that job; its neighbours speak on."""
+    good = [make_job(*range(20, 30), utterance=f"u{n}") for n in range(3)]
+    bad = make_job(700, *range(20, 30), utterance="bad")
+    results = await asyncio.gather(
+        *(speak(engine, job) for job in good), speak(engine, bad), return_exceptions=True
+    )
+    for job, audio in zip(good, results, strict=False):
+        np.testing.assert_array_equal(audio, fake_audio(job))
+    assert isinstance(results[3], EngineFailed)
+    assert str(results[3]) == "scripted failure"
+    assert results[3].retryable
+
+
+async def test_unknown_voices_and_styles_are_refused(engine: EngineClient) -> None:
+    """The error names what there is."""
+    with pytest.raises(VoiceError, match="no voice 'nobody'; there are: fake, fake-1"):
+        await speak(engine, make_job(voice="nobody"))
+    with pytest.raises(VoiceError, match="has no style 'angry'; it has: default"):
+        await speak(engine, make_job(style="angry"))
+
+
+async def test_a_sentence_that_does_not_fit_is_refused(engine: EngineClient) -> None:
+    """More phonemes than the cache holds is the caller's error, not a crash."""
+    with pytest.raises(TextError, match="does not fit") as caught:
+        await speak(engine, make_job(*[20] * 5000))
+    assert caught.value.code == "text_too_long"
+
+
+async def test_a_reader_without_credit_stops_only_itself(engine: EngineClient) -> None:
+    """An utterance that reached its grant waits, others finish; a new grant resumes it."""
+    stalled = make_job(*range(20, 60), utterance="stalled")
+    engine.grant("stalled", 0.2)
+    async with engine.synthesize(stalled) as chunks:
+        first = await anext(chunks)
+        other = make_job(utterance="other")
+        np.testing.assert_array_equal(await speak(engine, other), fake_audio(other))
+        tokens = (await engine.stats()).tokens
+        audio = await speak(engine, make_job(utterance="third"))
+        # Only the third sentence made tokens in between: its own, and the end of sentence.
+        assert (await engine.stats()).tokens - tokens == len(audio) / 1280 + 1
+        engine.grant("stalled", float("inf"))
+        rest = await collect(chunks)
+    audio = np.concatenate([first.samples, *(chunk.samples for chunk in rest)])
+    np.testing.assert_array_equal(audio, fake_audio(stalled))
+
+
+async def test_a_killed_engine_process_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every open job fails retryably, and the next one works without anybody's help."""
+    came_back = asyncio.Event()
+    config = EngineConfig(backend="fake", fake=FakeScript(step_s=0.002))
+    engine = ProcessEngine(config, on_restart=came_back.set)
+    await engine.start()
+    try:
+        job = make_job(*range(300))
+        async with engine.synthesize(job) as chunks:
+            await anext(chunks)
+            first_pid = engine.pid
+            assert first_pid is not None
+            os.kill(first_pid, signal.SIGKILL)
+            with pytest.raises(EngineFailed, match="died") as caught:
+                await collect(chunks)
+        assert caught.value.retryable
+        with pytest.raises(EngineFailed, match="not ready") as caught:
+            await speak(engine, make_job())
+        assert caught.value.code == "warming_up"
+        await asyncio.wait_for(came_back.wait(), 30)
+        assert engine.pid != first_pid
+        job = make_job()
+        np.testing.assert_array_equal(
+            await speak(engine, job), fake_audio(job, FakeScript(step_s=0.002))
+        )
+        assert (await engine.stats()).restarts == 1
+    finally:
+        await engine.close()
+
+
+async def test_an_engine_that_cannot_start_says_why() -> None:
+    """The reason crosses the process border as the error it was."""
+    for kind in ENGINES.values():
+        engine = kind(EngineConfig(backend="onnxruntime", pack=None))
+        with pytest.raises(InvalidParameter, match=r"engine\.pack is None"):
+            await engine.start()
+        await engine.close()
