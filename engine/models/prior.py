@@ -109,6 +109,18 @@ class PriorEncoder(nn.Module):
         """Return [B, H, F] of codebook rows [B, C, F]."""
         return self.token_encoder(masked(self.token_in(masked(rows, mask)), mask), mask)  # type: ignore[no-any-return]
 
+    def frame_features(
+        self,
+        rows: Tensor,
+        memory: TextMemory,
+        mask: Tensor | None = None,
+        text_mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return what the statistics are read from, [B, H, F], and the attention [B, F, P]."""
+        frames = self.token_features(rows, mask)
+        frames, attention = self.fusion(frames, memory, mask, text_mask)
+        return self.frame_encoder(frames, mask), attention
+
     def forward(
         self,
         rows: Tensor,
@@ -117,8 +129,6 @@ class PriorEncoder(nn.Module):
         text_mask: Tensor | None = None,
     ) -> PriorOutput:
         """Return the statistics of codebook rows [B, C, F]."""
-        frames = self.token_features(rows, mask)
-        frames, attention = self.fusion(frames, memory, mask, text_mask)
-        frames = self.frame_encoder(frames, mask)
+        frames, attention = self.frame_features(rows, memory, mask, text_mask)
         mean, log_std = masked(self.stats(frames), mask).chunk(2, dim=1)
         return PriorOutput(mean, log_std, attention)

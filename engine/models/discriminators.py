@@ -1,0 +1,149 @@
+"""Judges of adversarial training: does this waveform come from a recording?
+
+One judge looks at the wave as it is, the others at every p-th sample for several periods p.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from engine.models.layers import leaky, weight_normed
+
+
+class ScaleLayer(NamedTuple):
+    """One strided, grouped convolution of the judge of the whole wave."""
+
+    channels: int
+    kernel: int
+    stride: int
+    groups: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiscriminatorConfig:
+    """Sizes of the judges; the defaults are those of v1 and v2.
+
+    A period judge has one convolution per entry of `period_channels`, strided but for the last.
+    """
+
+    periods: tuple[int, ...] = (2, 3, 5, 7, 11)
+    period_channels: tuple[int, ...] = (32, 128, 512, 1024, 1024)
+    period_kernel: int = 5
+    period_stride: int = 3
+    scale: tuple[ScaleLayer, ...] = (
+        ScaleLayer(16, 15, 1, 1),
+        ScaleLayer(64, 41, 4, 4),
+        ScaleLayer(256, 41, 4, 16),
+        ScaleLayer(1024, 41, 4, 64),
+        ScaleLayer(1024, 41, 4, 256),
+        ScaleLayer(1024, 5, 1, 1),
+    )
+
+
+V2 = DiscriminatorConfig()
+V2_PRO = DiscriminatorConfig(periods=(2, 3, 5, 7, 11, 17, 23))
+# About 1/100 of the operations: for small models trained on a CPU.
+SLIM = DiscriminatorConfig(
+    periods=(2, 3, 5, 7, 11),
+    period_channels=(8, 16, 32, 64, 64),
+    scale=(
+        ScaleLayer(8, 15, 2, 1),
+        ScaleLayer(16, 41, 4, 4),
+        ScaleLayer(32, 41, 4, 8),
+        ScaleLayer(64, 41, 4, 16),
+        ScaleLayer(64, 5, 1, 1),
+    ),
+)
+
+
+class Verdict(NamedTuple):
+    """Scores [B, S] (1 = recorded, 0 = made) and every layer's output, for feature matching."""
+
+    scores: Tensor
+    features: list[Tensor]
+
+
+class PeriodJudge(nn.Module):
+    """Looks at the wave folded into rows of `period` samples; columns never mix."""
+
+    def __init__(self, period: int, config: DiscriminatorConfig) -> None:
+        super().__init__()
+        self.period = period
+        last = len(config.period_channels) - 1
+        padding = (config.period_kernel // 2, 0)
+        channels = (1, *config.period_channels)
+        self.layers = nn.ModuleList(
+            weight_normed(
+                nn.Conv2d(
+                    channels[i],
+                    channels[i + 1],
+                    (config.period_kernel, 1),
+                    stride=(1 if i == last else config.period_stride, 1),
+                    padding=padding,
+                )
+            )
+            for i in range(last + 1)
+        )
+        self.output = weight_normed(nn.Conv2d(channels[-1], 1, (3, 1), padding=(1, 0)))
+
+    def forward(self, waveform: Tensor) -> Verdict:
+        """Judge [B, 1, N]."""
+        missing = -waveform.shape[2] % self.period
+        if missing:
+            waveform = functional.pad(waveform, (0, missing), mode="reflect")
+        folded = waveform.reshape(waveform.shape[0], 1, -1, self.period)
+        return _judge(folded, self.layers, self.output)
+
+
+class ScaleJudge(nn.Module):
+    """Looks at the wave at its full rate."""
+
+    def __init__(self, config: DiscriminatorConfig) -> None:
+        super().__init__()
+        channels = 1
+        self.layers = nn.ModuleList()
+        for layer in config.scale:
+            conv = nn.Conv1d(
+                channels,
+                layer.channels,
+                layer.kernel,
+                stride=layer.stride,
+                padding=layer.kernel // 2,
+                groups=layer.groups,
+            )
+            self.layers.append(weight_normed(conv))
+            channels = layer.channels
+        self.output = weight_normed(nn.Conv1d(channels, 1, 3, padding=1))
+
+    def forward(self, waveform: Tensor) -> Verdict:
+        """Judge [B, 1, N]."""
+        return _judge(waveform, self.layers, self.output)
+
+
+def _judge(x: Tensor, layers: nn.ModuleList, output: nn.Module) -> Verdict:
+    features = []
+    for layer in layers:
+        x = leaky(layer(x))
+        features.append(x)
+    x = output(x)
+    features.append(x)
+    return Verdict(x.flatten(1), features)
+
+
+class Discriminators(nn.Module):
+    """All judges: first that of the whole wave, then one per period."""
+
+    def __init__(self, config: DiscriminatorConfig = V2) -> None:
+        super().__init__()
+        self.config = config
+        self.judges = nn.ModuleList(
+            [ScaleJudge(config), *(PeriodJudge(period, config) for period in config.periods)]
+        )
+
+    def forward(self, waveform: Tensor) -> list[Verdict]:
+        """Judge [B, 1, N]; the verdicts of all judges."""
+        return [judge(waveform) for judge in self.judges]
