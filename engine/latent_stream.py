@@ -12,6 +12,9 @@ context is whatever the caller can give:
 With >= 43 provisional frames that turn out true (or none at the sentence's end) the audio equals
 a whole decode; with fewer, the error sits in the last frames before the border. The flow's output
 is kept, so the decoder, nine tenths of the cost, repeats only `decoder_halo` frames on the left.
+
+A harmonic decoder (`engine.models.harmonic`) needs the phase of the voice at each frame, a running
+sum over the whole sentence. Its flow says how many cycles each frame has; the sum is kept here.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from __future__ import annotations
 import numpy as np
 
 from engine.backends.base import AcousticModel
+from engine.model_config import NOISE_FRAMES
+from engine.model_config import NOISE_FRAMES
 from engine.types import FloatArray
 
 
@@ -30,7 +35,9 @@ class LatentStream:
         self._style = style
         empty = np.zeros((model.latent_dim, 0), np.float32)
         self._latent_tail = empty  # last <= flow_halo frozen frames before the flow
-        self._flowed_tail = empty  # last <= decoder_halo frozen frames after the flow
+        self._flowed_tail: FloatArray | None = None  # last <= decoder_halo frozen, after the flow
+        self._phase = 0.0  # of the first frame not frozen yet, in cycles
+        self._num_frozen = 0
         self.num_frames_decoded = 0  # frames given to the decoder, halos included: the real work
 
     def step(self, frozen: FloatArray, provisional: FloatArray) -> FloatArray:
@@ -49,11 +56,12 @@ class LatentStream:
         ahead = provisional[:, : model.flow_halo + model.decoder_halo]
         latent = np.concatenate([self._latent_tail, frozen, ahead], axis=1)
         flowed = model.flow(latent, self._style)[:, self._latent_tail.shape[1] :]
+        flowed = flowed[:, : num_frozen + model.decoder_halo]
+        if self._has_source:
+            flowed = self._add_source(flowed, num_frozen)
 
-        context = self._flowed_tail.shape[1]
-        window = np.concatenate(
-            [self._flowed_tail, flowed[:, : num_frozen + model.decoder_halo]], axis=1
-        )
+        context = self._decoder_tail.shape[1]
+        window = np.concatenate([self._decoder_tail, flowed], axis=1)
         self.num_frames_decoded += window.shape[1]
         audio = model.decoder(window, self._style)
         samples = audio[context * model.hop : (context + num_frozen) * model.hop]
@@ -61,5 +69,15 @@ class LatentStream:
         frozen_end = self._latent_tail.shape[1] + num_frozen
         self._latent_tail = latent[:, max(0, frozen_end - model.flow_halo) : frozen_end]
         frozen_end = context + num_frozen
-        self._flowed_tail = window[:, max(0, frozen_end - model.decoder_halo) : frozen_end]
+        self._decoder_tail = window[:, max(0, frozen_end - model.decoder_halo) : frozen_end]
+        self._num_frozen += num_frozen
         return np.ascontiguousarray(samples)
+
+    def _add_source(self, flowed: FloatArray, num_frozen: int) -> FloatArray:
+        """Return [D + 3, F] of [D + 1, F], and move the phase past the frozen frames."""
+        cycles = flowed[-1].astype(np.float64)
+        ends = self._phase + np.cumsum(cycles)
+        phases = (ends - cycles) % 1.0
+        numbers = (self._num_frozen + np.arange(len(cycles))) % NOISE_FRAMES
+        self._phase = float(ends[num_frozen - 1] % 1.0)
+        return np.concatenate([flowed, phases[None], numbers[None]]).astype(np.float32)

@@ -65,7 +65,26 @@ class IstftConfig:
     hop: int = 120
 
 
-DecoderConfig = HifiGanConfig | IstftConfig
+NOISE_FRAMES = 128  # the noise of a harmonic decoder repeats after 2.56 s
+
+
+@dataclass(frozen=True, slots=True)
+class HarmonicConfig:
+    """A pulse train and noise, filtered in the STFT domain by ConvNeXt blocks (nano)."""
+
+    kind: Literal["harmonic"] = "harmonic"
+    frame_channels: int = 256  # blocks at 50 Hz
+    frame_blocks: int = 4
+    upsample_rate: int = 4  # 50 Hz -> STFT rate
+    channels: int = 192  # blocks at the STFT rate
+    blocks: int = 3
+    kernel: int = 7
+    ffn_factor: int = 3
+    n_fft: int = 480
+    hop: int = 120
+
+
+DecoderConfig = HifiGanConfig | IstftConfig | HarmonicConfig
 
 
 @dataclass(frozen=True, slots=True)

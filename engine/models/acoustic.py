@@ -10,9 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from engine.model_config import AcousticConfig, IstftConfig
+from engine.model_config import AcousticConfig, HarmonicConfig, IstftConfig
 from engine.models.decoder import HifiGanDecoder
 from engine.models.flow import Flow
+from engine.models.harmonic import HarmonicDecoder
 from engine.models.istft import IstftDecoder
 from engine.models.layers import fold_weight_norm
 from engine.models.posterior import Posterior, PosteriorEncoder
@@ -44,8 +45,15 @@ class AcousticNetwork(nn.Module):
 
     @property
     def flow_halo(self) -> int:
-        """Frames of context each side that make the flow exact."""
+        """Frames of context each side that make `flow_reverse` exact."""
+        if isinstance(self.decoder, HarmonicDecoder):
+            return self.flow.halo_frames + self.decoder.pitch.halo_frames
         return self.flow.halo_frames
+
+    @property
+    def source_rows(self) -> int:
+        """Rows the decoder's input has beyond the latent; see `engine.models.harmonic`."""
+        return self.decoder.source_rows if isinstance(self.decoder, HarmonicDecoder) else 0
 
     @property
     def decoder_halo(self) -> int:
@@ -84,11 +92,20 @@ class AcousticNetwork(nn.Module):
         return self.prior(self.quantizer.lookup(tokens), memory, mask, text_mask)  # type: ignore[no-any-return]
 
     def flow_reverse(self, latent: Tensor, style: Tensor) -> Tensor:
-        """Map a sample of the prior, [B, D, F], to the decoder's latent, [B, D, F]."""
-        return self.flow.inverse(latent, style)
+        """Map a sample of the prior, [B, D, F], to the decoder's latent, [B, D, F].
+
+        A harmonic decoder's pitch follows as one more row, cycles per frame: [B, D + 1, F].
+        """
+        latent = self.flow.inverse(latent, style)
+        if isinstance(self.decoder, HarmonicDecoder):
+            latent = torch.cat((latent, self.decoder.cycles(latent, style)), dim=1)
+        return latent
 
     def decode(self, latent: Tensor, style: Tensor) -> Tensor:
-        """Return the waveform [B, 1, F * hop] in [-1, 1] of the decoder's latent [B, D, F]."""
+        """Return the waveform [B, 1, F * hop] in [-1, 1] of the decoder's latent.
+
+        The latent is [B, D + source_rows, F].
+        """
         waveform: Tensor = self.decoder(latent, style)
         return waveform.clamp(-1.0, 1.0)
 
@@ -107,10 +124,12 @@ class AcousticNetwork(nn.Module):
         fold_weight_norm(self)
 
 
-def _decoder(config: AcousticConfig) -> HifiGanDecoder | IstftDecoder:
+def _decoder(config: AcousticConfig) -> HifiGanDecoder | IstftDecoder | HarmonicDecoder:
     settings = config.decoder
     if isinstance(settings, IstftConfig):
         return IstftDecoder(config, settings)
+    if isinstance(settings, HarmonicConfig):
+        return HarmonicDecoder(config, settings)
     return HifiGanDecoder(config, settings)
 
 
