@@ -14,7 +14,8 @@ a whole decode; with fewer, the error sits in the last frames before the border.
 is kept, so the decoder, nine tenths of the cost, repeats only `decoder_halo` frames on the left.
 
 A harmonic decoder (`engine.models.harmonic`) needs the phase of the voice at each frame, a running
-sum over the whole sentence. Its flow says how many cycles each frame has; the sum is kept here.
+sum over the whole sentence. Its flow's last row says how many cycles each frame has; the sum is
+kept here, and phase and number of each frame are added as rows for the decoder.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from __future__ import annotations
 import numpy as np
 
 from engine.backends.base import AcousticModel
-from engine.model_config import NOISE_FRAMES
 from engine.model_config import NOISE_FRAMES
 from engine.types import FloatArray
 
@@ -33,11 +33,12 @@ class LatentStream:
     def __init__(self, model: AcousticModel, style: FloatArray) -> None:
         self._model = model
         self._style = style
-        empty = np.zeros((model.latent_dim, 0), np.float32)
-        self._latent_tail = empty  # last <= flow_halo frozen frames before the flow
-        self._flowed_tail: FloatArray | None = None  # last <= decoder_halo frozen, after the flow
-        self._phase = 0.0  # of the first frame not frozen yet, in cycles
+        # The last <= flow_halo frozen frames before the flow, and the last <= decoder_halo as the
+        # decoder takes them.
+        self._latent_tail = np.zeros((model.latent_dim, 0), np.float32)
+        self._decoder_tail = np.zeros((model.latent_dim + model.source_rows, 0), np.float32)
         self._num_frozen = 0
+        self._phase = 0.0  # of the first frame not frozen yet, in cycles, modulo 1
         self.num_frames_decoded = 0  # frames given to the decoder, halos included: the real work
 
     def step(self, frozen: FloatArray, provisional: FloatArray) -> FloatArray:
@@ -57,7 +58,7 @@ class LatentStream:
         latent = np.concatenate([self._latent_tail, frozen, ahead], axis=1)
         flowed = model.flow(latent, self._style)[:, self._latent_tail.shape[1] :]
         flowed = flowed[:, : num_frozen + model.decoder_halo]
-        if self._has_source:
+        if model.source_rows:
             flowed = self._add_source(flowed, num_frozen)
 
         context = self._decoder_tail.shape[1]

@@ -26,6 +26,7 @@ from engine.types import (
     StreamMode,
     SynthesisParams,
 )
+from engine.vocoding_math import interpolate, stretched_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +141,10 @@ class VocoderStream:
         else:
             # Upstream stretches a whole sentence to int(F / speed) + 1 frames.
             num_source = num_tokens * FRAMES_PER_TOKEN
-            end = int(num_source / speed) + 1 if final else int(num_source / speed)
+            end = stretched_length(num_source, speed) if final else int(num_source / speed)
             ratio = num_source / end if self._whole_stats is not None else speed
-            positions = (np.arange(first, end) + 0.5) * ratio - 0.5
-            positions -= window_start * FRAMES_PER_TOKEN
+            frames = np.arange(first, end, dtype=np.float64)
+            positions = (frames + 0.5) * ratio - 0.5 - window_start * FRAMES_PER_TOKEN
             mean = interpolate(stats.mean, positions)
             log_std = interpolate(stats.log_std, positions)
         noise = normal(self._params.seed, self._sentence_index, first, mean.shape[1], mean.shape[0])
@@ -163,13 +164,3 @@ class VocoderStream:
             self._phoneme += int(np.argmax(ahead))
             aligned[index] = self._phoneme
         return aligned
-
-
-def interpolate(values: FloatArray, positions: np.ndarray) -> FloatArray:
-    """Sample float32 [D, F] linearly at fractional frame `positions`, clamped to the ends."""
-    last = values.shape[1] - 1
-    clamped = np.clip(positions, 0.0, last)
-    left = np.minimum(clamped.astype(np.int64), last)
-    right = np.minimum(left + 1, last)
-    weight = (clamped - left).astype(np.float32)
-    return np.asarray(values[:, left] * (1 - weight) + values[:, right] * weight, np.float32)

@@ -96,6 +96,11 @@ class AcousticModel(Protocol):
         ...
 
     @property
+    def source_rows(self) -> int:
+        """Rows the decoder takes beyond the latent (see `engine.latent_stream`), 0 for most."""
+        ...
+
+    @property
     def flow_halo(self) -> int:
         """Frames of context each side that make `flow` exact."""
         ...
@@ -114,11 +119,11 @@ class AcousticModel(Protocol):
         ...
 
     def flow(self, latent: FloatArray, style: FloatArray) -> FloatArray:
-        """Run the reversed flow: float32 [D, F] -> [D, F]."""
+        """Run the reversed flow: float32 [D, F] -> [D, F], or [D + 1, F] with source rows."""
         ...
 
     def decoder(self, latent: FloatArray, style: FloatArray) -> FloatArray:
-        """Return the waveform of float32 [D, F]: float32 [F * hop] in [-1, 1]."""
+        """Return the waveform of float32 [D + source_rows, F]: float32 [F * hop] in [-1, 1]."""
         ...
 
 

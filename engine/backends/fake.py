@@ -104,6 +104,7 @@ class FakeAcoustic:
     sample_rate_hz = 32000
     hop = 640
     latent_dim = _LATENT_DIM
+    source_rows = 0
     flow_halo = 2
     decoder_halo = 1
 
