@@ -1,0 +1,138 @@
+"""One configuration from defaults, file, environment and --set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from server import config
+from server.errors import ConfigError
+
+
+def load(tmp_path: Path, toml: str = "", *sets: str, **env: str) -> config.Config:
+    """Load from a TOML text, `--set`s and variables."""
+    path = tmp_path / "c.toml"
+    path.write_text(toml, encoding="utf-8")
+    return config.load(path, settings=sets, environment=env)
+
+
+def test_later_sources_win(tmp_path: Path) -> None:
+    """Defaults < file < environment < --set, field by field."""
+    loaded = load(
+        tmp_path,
+        "[server]\nport = 1\nhost = 'localhost'\n"
+        "[audio]\nlead_ms = 800\n[audio.format]\nrate = 48000",
+        "server.port=3",
+        SOVITS_SERVER_PORT="2",
+        SOVITS_AUDIO_LEAD_MS="400",
+        SOVITS_FIXTURES="elsewhere",
+    )
+    assert (loaded.server.port, loaded.server.host, loaded.audio.lead_ms) == (3, "localhost", 400)
+    assert loaded.audio.format.rate == 48000
+    assert loaded.server.limits.max_contexts == 8
+
+
+def test_values_take_the_type_of_their_field(tmp_path: Path) -> None:
+    """Text stays text, lists are TOML, bare words are names."""
+    loaded = load(
+        tmp_path,
+        "",
+        "engine.pack=2024",
+        'server.origins=["https://a.example"]',
+        "log.level=debug",
+        "engine.process=false",
+    )
+    assert loaded.engine.pack == "2024"
+    assert loaded.server.origins == ("https://a.example",)
+    assert (loaded.log.level, loaded.engine.process) == ("debug", False)
+
+
+@pytest.mark.parametrize(
+    ("toml", "sets", "env", "message"),
+    [
+        ("[server]\nprot = 1", [], {}, "server.prot is 1, valid: one of host, port"),
+        ("x = 1", [], {}, "x is 1, valid: one of server, engine, audio, text, log"),
+        ("[server", [], {}, "is not TOML"),
+        (
+            "",
+            ["server.prot=1"],
+            {},
+            "--set server.prot: unknown key server.prot, valid: server.host",
+        ),
+        ("", ["server.port"], {}, "--set server.port has no value"),
+        ("", ["server.port=abc"], {}, "server.port is 'abc', valid: an integer from 0 to 65535"),
+        (
+            "",
+            [],
+            {"SOVITS_SERVER_PROT": "1"},
+            "unknown variable SOVITS_SERVER_PROT, valid: SOVITS_",
+        ),
+        ("", ["audio.format.rate=32000"], {}, "audio: format.rate is 32000 for opus"),
+        ("", ["server.host=0.0.0.0"], {}, "server.keys_file is not set"),
+        ("", ["server.host=example.org"], {}, "others can reach"),
+        ("", ["server.tls_cert=a.pem"], {}, "go together"),
+    ],
+)
+def test_names_what_is_wrong(
+    tmp_path: Path, toml: str, sets: list[str], env: dict[str, str], message: str
+) -> None:
+    """Every error names source, key and what is valid."""
+    with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
+        load(tmp_path, toml, *sets, **env)
+
+
+def test_reads_the_file_named_by_the_environment(tmp_path: Path) -> None:
+    """SOVITS_CONFIG stands in for --config; a missing file is an error."""
+    path = tmp_path / "c.toml"
+    with pytest.raises(ConfigError, match="cannot read the configuration"):
+        config.load(environment={"SOVITS_CONFIG": str(path)})
+    path.write_text("[server]\nport = 7\n")
+    assert config.load(environment={"SOVITS_CONFIG": str(path)}).server.port == 7
+
+
+def test_a_public_address_needs_a_key(tmp_path: Path) -> None:
+    """With a keys file any address is allowed."""
+    loaded = load(tmp_path, "", "server.host=0.0.0.0", "server.keys_file=keys")
+    assert loaded.server.host == "0.0.0.0"
+    assert config.is_loopback("::1")
+
+
+def test_finds_the_pack(tmp_path: Path) -> None:
+    """By name, by folder, the only one there is; otherwise the error lists them."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "pack.json").write_text("{}")
+    section = config.EngineSection(packs_dir=str(tmp_path), pack="two")
+    assert config.pack_path(section) == tmp_path / "two"
+    folder = config.EngineSection(packs_dir="nowhere", pack=str(tmp_path / "one"))
+    assert config.pack_path(folder) == tmp_path / "one"
+    with pytest.raises(ConfigError, match="engine.pack is 'nano', valid: one, two"):
+        config.pack_path(config.EngineSection(packs_dir=str(tmp_path)))
+    (tmp_path / "one" / "pack.json").unlink()
+    assert config.pack_path(config.EngineSection(packs_dir=str(tmp_path))) == tmp_path / "two"
+
+
+def test_data_dir_follows_the_environment() -> None:
+    """SOVITS_DATA, then XDG_DATA_HOME."""
+    assert config.data_dir({"SOVITS_DATA": "/d"}) == Path("/d")
+    assert config.data_dir({"XDG_DATA_HOME": "/x"}) == Path("/x/sovits-live")
+
+
+def test_engine_config_carries_the_section(tmp_path: Path) -> None:
+    """What the engine starts with is what was configured."""
+    loaded = load(tmp_path, "", "engine.backend=fake", "engine.slots=3", "engine.threads=2")
+    engine = config.engine_config(loaded.engine)
+    assert (engine.backend, engine.pack, engine.num_slots, engine.acoustic_threads) == (
+        "fake",
+        None,
+        3,
+        2,
+    )
+
+
+def test_dump_is_plain_and_complete(tmp_path: Path) -> None:
+    """The dump at start shows every section."""
+    dumped = config.dump(load(tmp_path))
+    assert set(dumped) == {"server", "engine", "audio", "text", "log"}
+    assert dumped["server"]["limits"]["max_contexts"] == 8
