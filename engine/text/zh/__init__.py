@@ -1,0 +1,1 @@
+"""Chinese: normalization, readings, tone changes, phonemes."""

@@ -27,9 +27,7 @@ def merge_erhua(token: Token, tones: Sequence[int]) -> list[int]:
     if spoken[-1] == 1:  # no such tone: a mark of the rules before
         spoken[-1] = 2
     lists = word_lists()
-    if word not in lists["rhotic"] and (
-        word in lists["syllabic"] or token.tag in _SPOKEN_OUT_TAGS
-    ):
+    if word not in lists["rhotic"] and (word in lists["syllabic"] or token.tag in _SPOKEN_OUT_TAGS):
         return spoken
     merges = len(word) > 1 and spoken[-1] in (2, 5) and word[-2:] not in lists["syllabic"]
     if merges and spoken[-2]:

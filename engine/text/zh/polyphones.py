@@ -50,6 +50,13 @@ def dictionary_pinyin(word: str) -> tuple[str, ...]:
     return tuple(single[0] for single in singles)
 
 
+def is_phrase(word: str) -> bool:
+    """Whether pypinyin's dictionary lists `word`, of two characters or more, as a whole."""
+    from pypinyin.phrases_dict import phrases_dict
+
+    return len(word) > 1 and word in phrases_dict
+
+
 class PhrasePinyin:
     """pypinyin's phrases, word by word: what upstream reads when g2pW is switched off."""
 
