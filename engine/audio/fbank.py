@@ -55,14 +55,15 @@ def _povey_window() -> NDArray[np.float64]:
 @lru_cache
 def _mel_filters(num_filters: int) -> NDArray[np.float64]:
     """Return triangles, linear on the mel scale, float64 [num_filters, bins]."""
-    edges = np.linspace(_mel(np.float64(_LOWEST_HZ)), _mel(SAMPLE_RATE_HZ / 2), num_filters + 2)
+    limits = _mel(np.array([_LOWEST_HZ, SAMPLE_RATE_HZ / 2]))
+    edges = np.linspace(limits[0], limits[1], num_filters + 2)
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    bins = _mel(np.arange(_FFT_SIZE // 2 + 1) * (SAMPLE_RATE_HZ / _FFT_SIZE))[None]
+    bins = _mel(np.fft.rfftfreq(_FFT_SIZE, 1 / SAMPLE_RATE_HZ))
     rising, falling = (bins - left) / (centre - left), (right - bins) / (right - centre)
     triangles: NDArray[np.float64] = np.maximum(0.0, np.minimum(rising, falling))
     return triangles
 
 
-def _mel(hz: NDArray[np.float64] | float) -> NDArray[np.float64]:
-    mel: NDArray[np.float64] = 1127.0 * np.log1p(np.asarray(hz) / 700.0)
+def _mel(hz: NDArray[np.float64]) -> NDArray[np.float64]:
+    mel: NDArray[np.float64] = 1127.0 * np.log1p(hz / 700.0)
     return mel

@@ -1,7 +1,7 @@
 """Mel spectrograms of the Whisper encoder and of the GE2E speaker encoder, in numpy.
 
-Both use 25 ms periodic Hann windows every 10 ms at 16 kHz and Slaney's filter bank (linear to 1 kHz,
-logarithmic above, each triangle of unit area).
+Both use 25 ms periodic Hann windows every 10 ms at 16 kHz and Slaney's filter bank (linear to
+1 kHz, logarithmic above, each triangle of unit area).
 """
 
 from __future__ import annotations

@@ -61,7 +61,6 @@ class Block(nn.Module):
         self, inputs: int, width: int, outputs: int, *, scale: int, stride: int, is_gated: bool
     ) -> None:
         super().__init__()
-        self.width = width
         self.entry = ConvNorm(inputs, width * scale, stride=stride)
         self.groups = nn.ModuleList(ConvNorm(width, width, 3) for _ in range(scale))
         gates = scale - 1 if is_gated else 0
@@ -72,7 +71,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, inputs, M, T] to [B, outputs, M / stride, T / stride]."""
-        parts = _clip(self.entry(x)).split(self.width, dim=1)
+        parts = _clip(self.entry(x)).tensor_split(len(self.groups), dim=1)
         done: list[Tensor] = []
         for index, (part, group) in enumerate(zip(parts, self.groups, strict=True)):
             if index:
@@ -110,6 +109,7 @@ class ERes2NetV2(nn.Module):
             self.stages.append(blocks)
         self.downsample = nn.Conv2d(inputs // 2, inputs, 3, stride=2, padding=1, bias=False)
         self.fusion = Gate(inputs)
+        self.eval()
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the speaker embedding [B, S] of filter-bank features [B, T, mel].
@@ -121,7 +121,7 @@ class ERes2NetV2(nn.Module):
         for stage in self.stages:
             x = stage(x)
             maps.append(x)
-        fused = self.fusion(maps[-1], self.downsample(maps[-2]))
+        fused: Tensor = self.fusion(maps[-1], self.downsample(maps[-2]))
         return fused.flatten(1, 2).mean(dim=-1)
 
 

@@ -1,0 +1,96 @@
+"""Backends by name; a backend's packages are imported only when it is chosen.
+
+There is no fallback: a backend that cannot run here is an error that says what to install.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from engine.backends.base import Backend
+from engine.errors import BackendUnavailable, InvalidParameter
+from engine.pack import Pack
+
+
+class BackendOptions(Protocol):
+    """What a backend needs to know beside the pack; `EngineConfig` has it."""
+
+    @property
+    def num_slots(self) -> int:
+        """Sentences decoded at once."""
+        ...
+
+    @property
+    def max_positions(self) -> int:
+        """Phonemes + tokens one slot holds."""
+        ...
+
+    @property
+    def semantic_threads(self) -> int:
+        """CPU threads of the T2S stage."""
+        ...
+
+    @property
+    def acoustic_threads(self) -> int:
+        """CPU threads of the acoustic stage."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BackendEntry:
+    """Where a backend lives and how to get what it needs.
+
+    Attributes:
+        module: Has `create(pack, options) -> Backend`.
+        packages: Its import names, checked one by one.
+        install: The command that brings them.
+    """
+
+    module: str
+    packages: tuple[str, ...]
+    install: str
+
+
+BACKENDS: Mapping[str, BackendEntry] = {
+    "torch": BackendEntry(
+        "engine.backends.torch_backend",
+        ("torch", "transformers"),
+        "pip install 'sovits-live[torch]'",
+    ),
+}
+
+
+def create_backend(name: str, pack: Pack, options: BackendOptions) -> Backend:
+    """Load a pack into the backend of that name.
+
+    Raises:
+        InvalidParameter: On an unknown name.
+        BackendUnavailable: A package it needs is not installed here.
+        CheckpointError: The pack does not fit.
+    """
+    check_available(name)
+    backend: Backend = importlib.import_module(BACKENDS[name].module).create(pack, options)
+    return backend
+
+
+def check_available(name: str) -> None:
+    """Return if the backend's packages can be imported here.
+
+    Raises:
+        InvalidParameter: On an unknown name.
+        BackendUnavailable: Says which package is missing and how to get it.
+    """
+    if name not in BACKENDS:
+        raise InvalidParameter("backend", name, ", ".join(sorted(BACKENDS)))
+    entry = BACKENDS[name]
+    for package in entry.packages:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise BackendUnavailable(
+                f"the {name} backend needs {package}, which cannot be imported here ({error}); "
+                f"install it with: {entry.install}"
+            ) from error
