@@ -1,0 +1,44 @@
+"""Where packs and voices lie unless a command or the server's configuration says otherwise."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+DATA_ENV = "SOVITS_DATA"  # folder of packs and voices; the server reads the same one
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The two folders that hold what users bring."""
+
+    packs_dir: Path
+    voices_dir: Path
+
+    def pack(self, name: str) -> Path:
+        """Return the folder of a pack, given by name or as a folder of its own."""
+        given = Path(name).expanduser()
+        return given if (given / "pack.json").is_file() else self.packs_dir / name
+
+    def pack_names(self) -> list[str]:
+        """Return the names of all packs, sorted."""
+        return sorted(path.parent.name for path in self.packs_dir.glob("*/pack.json"))
+
+
+def resolve_paths(
+    packs_dir: Path | None = None,
+    voices_dir: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Paths:
+    """Return the folders given, else those under $SOVITS_DATA, else in the user's data folder."""
+    env = os.environ if environment is None else environment
+    if DATA_ENV in env:
+        data = Path(env[DATA_ENV])
+    else:
+        data = Path(env.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "sovits-live"
+    return Paths(
+        packs_dir=(packs_dir or data / "packs").expanduser(),
+        voices_dir=(voices_dir or data / "voices").expanduser(),
+    )
