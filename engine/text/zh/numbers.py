@@ -6,7 +6,7 @@ _DIGITS = "零一二三四五六七八九"
 _PLACES = ("", "十", "百", "千")
 _MYRIADS = ("", "万", "亿", "万亿")
 MAX_CARDINAL_DIGITS = 4 * len(_MYRIADS)
-_PAIR_BEFORE = frozenset("百千万亿")  # 两 instead of 二 at the head of a number
+_PAIR_BEFORE = frozenset("千万亿")  # 两 instead of 二 at the head of a number
 
 
 def digits(number: str, *, telephone: bool = False) -> str:
@@ -36,7 +36,7 @@ def _below_myriad(group: str) -> str:
 def cardinal(number: str) -> str:
     """Return "10305" as 一万零三百零五; a number too long to say is read digit by digit.
 
-    Leading zeros are ignored; 2000 is 两千, 20 is 二十, 15 is 十五.
+    Leading zeros are ignored; 2000 is 两千, 200 is 二百, 15 is 十五.
     """
     number = number.lstrip("0") or "0"
     if number == "0":

@@ -18,6 +18,7 @@ _KEYWORDS = (
     "号码|群号|QQ号?|QQ|微信号?|(?<![A-Za-z])[iI][dD]|热线|客服|电话|手机号?码?|座机|分机号?|拨打|致电"
 )
 _LINK = r"(?:(?:号码?|是|为|码|一下|[:：，,\s#“\"'‘【（(])){0,4}"
+_AMOUNT_BEFORE = frozenset("第约共达到过逾近比乘加减除满超仅只有了得")
 _TOKEN = re.compile(r"[A-Za-z]+|\d+")
 _AMOUNT_AFTER = f"(?![A-Za-z\\d]|[%％‰℃°]|\\.\\d|(?:多|余|几)?(?:{MEASURES}))"
 
@@ -75,13 +76,15 @@ def _mixed(match: re.Match[str]) -> str:
     return "".join(say(part) for part in _TOKEN.findall(match[0]))
 
 
-def _long(match: re.Match[str]) -> str | None:
-    """A bare run of digits: 00781 and 829301 are names, 100000 is an amount."""
-    run = match[0]
-    if run.startswith("0") and len(run) > 1:
+def _bare(match: re.Match[str]) -> str | None:
+    """A run of digits nothing counts: 528 and 829301 are names, 300 and 100000 are amounts."""
+    run, before = match[0], match.string[: match.start()]
+    if run.startswith("0"):
         return digits(run, telephone=True)
-    is_round = run.endswith("000") and len(run) <= 9
-    return digits(run, telephone=True) if len(run) >= 5 and not is_round else None
+    is_round = run.endswith("00" if len(run) < 5 else "000") and len(run) <= 9
+    if is_round or (before and before[-1] in _AMOUNT_BEFORE and len(run) < 8):
+        return None
+    return digits(run, telephone=True)
 
 
 WEB_RULES: tuple[Rule, ...] = (
@@ -141,10 +144,11 @@ MIXED_RULES: tuple[Rule, ...] = (
         r"(?<![A-Za-z\d.])(\d+(?:\.\d+)?)(?=\s?(?:[KMGTP]B|[KMG]bps|[GT](?![A-Za-z\d])|px|fps|bit))",
         lambda m: number(m[1]),
     ),
+    rule(r"(?<=[A-Za-z])\.(?=\d)", lambda m: " "),  # No.5
     rule(r"(?<=[A-Za-z])\d+\.\d+(?!\d)", lambda m: number(m[0])),
     rule(
         r"(?<![A-Za-z\d.])(?:[A-Za-z]+(?:-(?=\d))?\d|\d+[A-Za-z])[A-Za-z\d]*(?:-[A-Za-z\d]+)*",
         _mixed,
     ),
-    rule(rf"(?<![\d.])\d+{_AMOUNT_AFTER}", _long),
+    rule(rf"(?<![\d.])(?:\d{{3,}}|0\d){_AMOUNT_AFTER}", _bare),
 )

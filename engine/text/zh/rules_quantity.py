@@ -54,7 +54,7 @@ def _temperature(match: re.Match[str]) -> str:
     if match["scale"] in ("°F", "℉"):
         return f"{below}华氏{number(match['number'])}度"
     word = "摄氏度" if match["scale"] == "摄氏度" else "度"
-    return f"{below}{_counted(match['number'])}{word}"
+    return f"{below}{number(match['number'])}{word}"
 
 
 def _temperature_range(match: re.Match[str]) -> str:
