@@ -44,7 +44,7 @@ class SplitterOptions:
             waiting for more, and a full stop after a word is believed.
         idle_flush_ms: After this silence everything is spoken.
         merge_lead_s: Lead above which sentences are merged, up to merged_weight.
-        starving_lead_s: Lead below which clause ends are cut at again.
+        starving_lead_s: Lead below which clause ends are cut at again, from starving_weight.
         auto_mode: The caller sends phrases: every feed is a sentence.
     """
 
@@ -59,6 +59,7 @@ class SplitterOptions:
     merge_lead_s: float = 3.0
     merged_weight: int = 60
     starving_lead_s: float = 0.5
+    starving_weight: int = 24
     auto_mode: bool = False
 
     def __post_init__(self) -> None:
@@ -228,10 +229,10 @@ class SentenceSplitter:
             return self._index == 0 or weight >= options.min_sentence_weight
         if self._is_merging():
             return False
-        if self._index < len(options.schedule):
-            return weight >= options.schedule[self._index]
+        if self._index < len(options.schedule) and weight >= options.schedule[self._index]:
+            return True
         is_starving = self._lead_s is not None and self._lead_s < options.starving_lead_s
-        return is_starving and bool(options.schedule) and weight >= options.schedule[-1]
+        return is_starving and self._index >= 2 and weight >= options.starving_weight
 
     def _first_chunk_deadline(self) -> float | None:
         """Return when the first sentence is cut without punctuation."""
