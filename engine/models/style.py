@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.model_config import AcousticConfig
+from engine.models.layers import masked
 
 
 class GatedConv(nn.Module):
@@ -71,14 +72,12 @@ class SpectrumEncoder(nn.Module):
     def forward(self, spec: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return [B, G] of `spec` [B, bins, F]; `mask` is [B, 1, F]."""
         x = spec[:, : self.bins].transpose(1, 2)
-        if mask is not None:
-            x = x * mask.transpose(1, 2)
         x = self.dropout(functional.mish(self.spectral_in(x)))
         x = self.dropout(functional.mish(self.spectral_out(x))).transpose(1, 2)
+        # Upstream masks after the convolutions only, so what pads a batch leaks into its rows.
         for layer in self.temporal:
-            x = layer(x)
-        if mask is not None:
-            x = x * mask
+            x = layer(masked(x, mask))
+        x = masked(x, mask)
         frames: Tensor = self.out(self.attention(x.transpose(1, 2), mask))
         if mask is None:
             return frames.mean(dim=1)
