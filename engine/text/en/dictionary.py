@@ -1,0 +1,84 @@
+"""The pronouncing dictionary, read once per process.
+
+CMUdict 0.7b with the words only its later releases have, and our own additions in
+`data/en_extra.txt`. Entries stay strings until they are looked up: reading takes 0.1 s.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+
+ARPABET = frozenset(
+    "AA0 AA1 AA2 AE0 AE1 AE2 AH0 AH1 AH2 AO0 AO1 AO2 AW0 AW1 AW2 AY0 AY1 AY2 B CH D DH EH0 EH1 EH2 "
+    "ER0 ER1 ER2 EY0 EY1 EY2 F G HH IH0 IH1 IH2 IY0 IY1 IY2 JH K L M N NG OW0 OW1 OW2 OY0 OY1 OY2 "
+    "P R S SH T TH UH0 UH1 UH2 UW0 UW1 UW2 V W Y Z ZH".split()
+)
+VOWELS = frozenset(phone for phone in ARPABET if phone[-1].isdigit())
+LETTERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        letter: tuple(phones.split())
+        for letter, _, phones in (
+            entry.partition(" ")
+            for entry in (
+                "a EY1,b B IY1,c S IY1,d D IY1,e IY1,f EH1 F,g JH IY1,h EY1 CH,i AY1,j JH EY1,"
+                "k K EY1,l EH1 L,m EH1 M,n EH1 N,o OW1,p P IY1,q K Y UW1,r AA1 R,s EH1 S,t T IY1,"
+                "u Y UW1,v V IY1,w D AH1 B AH0 L Y UW0,x EH1 K S,y W AY1,z Z IY1"
+            ).split(",")
+        )
+    }
+)
+
+
+class Dictionary:
+    """Words in lower case to ARPAbet, with how common each is."""
+
+    def __init__(self, entries: Mapping[str, str], frequencies: Mapping[str, str]) -> None:
+        self._entries = entries
+        self._frequencies = frequencies
+
+    def __contains__(self, word: object) -> bool:
+        return word in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, word: str) -> tuple[str, ...] | None:
+        """Return the phones of `word` (lower case), or None if it is not listed."""
+        entry = self._entries.get(word)
+        return None if entry is None else tuple(entry.split())
+
+    def frequency(self, word: str) -> int:
+        """Return ten times the decimal logarithm of how common `word` is, about 0 to 65.
+
+        0 for a word no corpus count is known of; "the" has 63, "livestream" parts about 40.
+        """
+        return int(self._frequencies.get(word) or 0)
+
+
+def _data(name: str) -> bytes:
+    return files("engine.text").joinpath("data", name).read_bytes()
+
+
+def rows(name: str) -> list[str]:
+    """Return the lines of a packaged word list, without comments."""
+    lines = _data(name).decode("utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+@cache
+def dictionary() -> Dictionary:
+    """Return the packaged dictionary."""
+    entries: dict[str, str] = {}
+    frequencies: dict[str, str] = {}
+    for line in gzip.decompress(_data("en_dict.txt.gz")).decode("ascii").splitlines():
+        word, phones, frequency = line.split("\t")
+        entries[word] = phones
+        frequencies[word] = frequency
+    for line in rows("en_extra.txt"):
+        word, _, phones = line.partition(" ")
+        entries[word] = phones
+    return Dictionary(entries, frequencies)

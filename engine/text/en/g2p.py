@@ -1,0 +1,175 @@
+"""English words to ARPAbet: lexicon, heteronyms, dictionary, affixes, compounds, network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+from engine.text.en.acronyms import is_said
+from engine.text.en.dictionary import LETTERS, Dictionary, dictionary
+from engine.text.en.heteronyms import heteronyms, in_context
+from engine.text.en.neural import predict
+from engine.text.en.numbers import NUMBER_WORDS
+from engine.text.en.tagger import tagger
+
+_VOICELESS = frozenset({"P", "T", "K", "F", "TH", "HH"})
+_SIBILANTS = frozenset({"S", "Z", "SH", "ZH", "CH", "JH"})
+_CAMEL = re.compile(r"[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]+|[A-Z]")
+_SPELLED_MAX = 3  # an unknown word this short is read letter by letter, as upstream does
+_MIN_PART = 3  # of a compound
+_MIN_FREQUENCY = 33  # of a compound's part; keeps rare names out of the split
+
+
+class EnglishG2P:
+    """Pronounces tokenised sentences.
+
+    Args:
+        lexicon: User entries (lower case) that go before everything else.
+        words: The dictionary; the packaged one if None.
+    """
+
+    def __init__(
+        self,
+        lexicon: Mapping[str, tuple[str, ...]] | None = None,
+        words: Dictionary | None = None,
+    ) -> None:
+        self._lexicon = lexicon or {}
+        self._words = words or dictionary()
+        self._heteronyms = heteronyms()
+
+    def sentence(self, tokens: Sequence[str]) -> list[tuple[str, ...]]:
+        """Return the phones of every token; a punctuation mark is its own phone.
+
+        Args:
+            tokens: Words (letters, apostrophes, inner hyphens) and punctuation marks.
+        """
+        lower = [token.lower() for token in tokens]
+        tags: list[str] | None = None
+        spoken: list[tuple[str, ...]] = []
+        for index, (token, word) in enumerate(zip(tokens, lower, strict=True)):
+            if not any(char.isalpha() for char in word):
+                spoken.append((token,))
+            elif word in self._lexicon:
+                spoken.append(self._lexicon[word])
+            elif phones := in_context(lower, index):
+                spoken.append(phones)
+            elif word in self._heteronyms:
+                # Tagging is the slowest step; most sentences need none.
+                tags = tags if tags is not None else tagger().tag(tokens)
+                spoken.append(self._heteronyms[word].phones(tags[index]))
+            elif len(token) > 1 and token.isupper() and not is_said(tokens, index, self._words):
+                spoken.append(self._parts(word))
+            elif token == "A" and _is_article(tokens, index):
+                spoken.append(("AH0",))
+            else:
+                spoken.append(self.word(token))
+        return spoken
+
+    def word(self, token: str) -> tuple[str, ...]:
+        """Return the phones of one word, whatever its context."""
+        if len(token) == 1:
+            return self._letter(token)
+        word = token.lower()
+        if known := self._lexicon.get(word) or self._words.get(word):
+            return known
+        if "-" in word.strip("-"):
+            return self._parts(token.split("-"))
+        if word.endswith("'s") and len(word) > 2:
+            return _with_s(self.word(token[:-2]))
+        if word.endswith("s'") or "'" in word:
+            return self.word(token.replace("'", ""))
+        pieces = _CAMEL.findall(token)
+        if len(pieces) > 1 and "".join(pieces) == token:
+            return self._camel(token, pieces)
+        return self._parts(word) if len(word) <= _SPELLED_MAX else self._unknown(word)
+
+    def _letter(self, letter: str) -> tuple[str, ...]:
+        if letter == "a":
+            return ("AH0",)
+        return LETTERS.get(letter.lower(), ())
+
+    def _parts(self, parts: Sequence[str]) -> tuple[str, ...]:
+        return tuple(phone for part in parts if part for phone in self._part(part))
+
+    def _part(self, part: str) -> tuple[str, ...]:
+        return LETTERS.get(part.lower(), ()) if len(part) == 1 else self.word(part)
+
+    def _camel(self, token: str, pieces: Sequence[str]) -> tuple[str, ...]:
+        """Read `OpenAIKey` piece by piece; a plural `s` after capitals belongs to them."""
+        if len(pieces) == 2 and token[:-1].isupper() and pieces[1].endswith("s"):
+            return _with_s(self._parts(token[:-1].lower()))
+        return tuple(
+            phone
+            for piece in pieces
+            for phone in (
+                self._parts(piece.lower())
+                if piece.isupper() and piece.lower() not in self._words
+                else self._part(piece)
+            )
+        )
+
+    def _unknown(self, word: str) -> tuple[str, ...]:
+        if stem := self._inflected(word):
+            return stem
+        compound = split_compound(word, self._words)
+        return self._parts(compound) if compound else predict(word)
+
+    def _inflected(self, word: str) -> tuple[str, ...] | None:
+        """Return a listed word's plural, past tense or -ing form, or None."""
+        for ending, stems in (
+            ("s", (word[:-1],)),
+            ("es", (word[:-2],)),
+            ("ed", (word[:-2], word[:-1])),
+            ("ing", (word[:-3], word[:-3] + "e")),
+        ):
+            if not word.endswith(ending):
+                continue
+            for stem in stems:
+                phones = self._words.get(stem) if len(stem) > _SPELLED_MAX else None
+                if phones:
+                    return _inflect(phones, ending)
+        return None
+
+
+def _is_article(tokens: Sequence[str], index: int) -> bool:
+    """True for the "A" that opens a sentence before an ordinary word: "A new phone"."""
+    opens = index == 0 or tokens[index - 1] in (".", "!", "?")
+    after = tokens[index + 1] if index + 1 < len(tokens) else ""
+    return opens and after.islower() and after not in NUMBER_WORDS  # "A one" is a code
+
+
+def _with_s(phones: tuple[str, ...]) -> tuple[str, ...]:
+    """Return `phones` with the plural or possessive ending that follows their last sound."""
+    if not phones:
+        return ("EH1", "S")
+    if phones[-1] in _VOICELESS:
+        return (*phones, "S")
+    return (*phones, "AH0", "Z") if phones[-1] in _SIBILANTS else (*phones, "Z")
+
+
+def _inflect(phones: tuple[str, ...], ending: str) -> tuple[str, ...]:
+    if ending in ("s", "es"):
+        return _with_s(phones)
+    if ending == "ing":
+        return (*phones, "IH0", "NG")
+    if phones[-1] in ("T", "D"):
+        return (*phones, "AH0", "D")
+    return (*phones, "T" if phones[-1] in _VOICELESS | {"S", "SH", "CH"} else "D")
+
+
+@lru_cache(maxsize=4096)
+def split_compound(word: str, words: Dictionary) -> tuple[str, ...]:
+    """Return two common words that make up `word` ("webhook" -> web, hook), or nothing.
+
+    The split whose rarer half is the most common wins, longer halves first among equals.
+    """
+    best: tuple[int, int, tuple[str, ...]] = (0, 0, ())
+    for cut in range(_MIN_PART, len(word) - _MIN_PART + 1):
+        halves = (word[:cut], word[cut:])
+        if any(half not in words for half in halves):
+            continue
+        rarity = min(words.frequency(half) for half in halves)
+        if rarity >= _MIN_FREQUENCY:
+            best = max(best, (rarity, min(map(len, halves)), halves))
+    return best[2]
