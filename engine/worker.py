@@ -11,6 +11,7 @@ job table and is held for microseconds. Nothing here knows sockets, processes or
 
 from __future__ import annotations
 
+import heapq
 import logging
 import threading
 import time
@@ -57,7 +58,7 @@ class Worker:
         self._clock = clock
         num_slots = min(config.num_slots, backend.semantic.num_slots)
         self._scheduler = Scheduler(Policy(num_slots=num_slots, max_batch=num_slots), StepCosts())
-        self._free_slots = list(range(num_slots))[::-1]
+        self._free_slots = list(range(num_slots))  # a heap: low slots first keep a batch dense
         self._jobs: dict[int, Job] = {}  # insertion order is arrival order
         self._clocks: dict[str, PlayoutClock] = {}
         self._stats = EngineStats()
@@ -180,7 +181,7 @@ class Worker:
             for job in jobs:
                 job.is_in_step = True
             if isinstance(work, Prefill):
-                jobs[0].slot = self._free_slots.pop()
+                jobs[0].slot = heapq.heappop(self._free_slots)
                 jobs[0].phase = Phase.DECODING
         started = self._clock()
         if isinstance(work, Prefill):
@@ -352,7 +353,7 @@ class Worker:
     def _release_slot(self, job: Job) -> None:
         if job.slot is not None:
             self._backend.semantic.release(job.slot)
-            self._free_slots.append(job.slot)
+            heapq.heappush(self._free_slots, job.slot)
             job.slot = None
 
     def _count(self, **increments: float) -> None:

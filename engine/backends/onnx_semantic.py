@@ -1,0 +1,170 @@
+"""The T2S graphs over one preallocated KV cache.
+
+All keys and values are one array, [2 * layers, slots, heads, capacity, head size]. A slot is a
+row; a step runs over rows 0 .. R-1, R - 1 being the highest row asked for, so every input of the
+graph is a contiguous slice of the cache and nothing is copied. Rows that were not asked for are
+computed and ignored. The graph reads the past through a mask and returns only the new rows, which
+are then written in place.
+
+`capacity` is a multiple of CAPACITY_STEP and grows with the longest sentence, so that short ones do
+not attend over an empty maximum.
+
+A row's logits have the same bits alone and beside others: ONNX Runtime's CPU kernels sum a row in
+one order whatever the number of rows (1 to 8 tried), and masked positions add exact zeros. The test
+beside this file checks it on whatever machine it runs on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnxruntime as ort
+
+from engine.errors import EngineFailed, TextError
+from engine.model_config import T2SConfig
+from engine.types import Array, FloatArray, IntArray
+
+CAPACITY_STEP = 128  # a multiple of every kernel's block, so a wider past only adds exact zeros
+
+
+class OnnxSemantic:
+    """See `SemanticDecoder` and the module docstring."""
+
+    def __init__(
+        self,
+        config: T2SConfig,
+        prefill: ort.InferenceSession,
+        step: ort.InferenceSession,
+        *,
+        num_slots: int,
+        max_positions: int,
+    ) -> None:
+        self.num_slots = num_slots
+        self.max_positions = max_positions
+        self._config = config
+        self._prefill = prefill
+        self._step = step
+        self._has_bert = "bert" in {value.name for value in prefill.get_inputs()}
+        self._lengths = [0] * num_slots  # filled positions; 0 = free
+        self._num_tokens = np.zeros(num_slots, np.int64)  # prompt and generated tokens among them
+        self._binding: _Binding | None = None
+        self._cache: FloatArray = np.zeros((0,), np.float32)
+        self._allocate(CAPACITY_STEP)
+
+    def prefill(
+        self, slot: int, phoneme_ids: IntArray, bert: FloatArray | None, prompt_tokens: IntArray
+    ) -> FloatArray:
+        """See `SemanticDecoder.prefill`.
+
+        Raises:
+            TextError: The sentence and its prompt do not fit a slot.
+        """
+        length = len(phoneme_ids) + len(prompt_tokens)
+        if length >= self.max_positions:
+            raise TextError(
+                f"{len(phoneme_ids)} phonemes and {len(prompt_tokens)} prompt tokens do not fit a "
+                f"slot of {self.max_positions} positions; shorten the sentence or the reference",
+                code="text_too_long",
+            )
+        inputs: dict[str, Array] = {
+            "phoneme_ids": phoneme_ids[None],
+            "prompt_tokens": prompt_tokens[None],
+        }
+        if self._has_bert:
+            zeros = np.zeros((self._config.bert_dim, len(phoneme_ids)), np.float32)
+            inputs["bert"] = (zeros if bert is None else bert)[None]
+        logits, *rows = self._prefill.run(None, inputs)
+        self._reserve(length + 1)
+        for layer, row in enumerate(rows):
+            self._cache[layer, slot, :, :length] = row[0]
+        self._mask[slot, :length] = 0.0
+        self._lengths[slot] = length
+        self._num_tokens[slot] = len(prompt_tokens)
+        first: FloatArray = logits[0]
+        return first
+
+    def decode(self, slots: Sequence[int], tokens: IntArray) -> FloatArray:
+        """See `SemanticDecoder.decode`.
+
+        Raises:
+            EngineFailed: A slot is full; the caller was to stop before.
+        """
+        for slot in slots:
+            assert self._lengths[slot] > 0, f"slot {slot} was not prefilled"
+            if self._lengths[slot] >= self.max_positions:
+                raise EngineFailed(f"slot {slot} is full: {self.max_positions} positions")
+        self._reserve(max(self._lengths[slot] for slot in slots) + 1)
+        num_rows = max(slots) + 1
+        binding = self._bound(num_rows)
+        binding.tokens[:] = 0
+        binding.tokens[list(slots)] = tokens
+        binding.position[:] = self._num_tokens[:num_rows]
+        self._step.run_with_iobinding(binding.io)
+        for slot in slots:
+            position = self._lengths[slot]
+            self._cache[:, slot, :, position] = binding.new_rows[:, slot, :, 0]
+            self._mask[slot, position] = 0.0
+            self._lengths[slot] = position + 1
+            self._num_tokens[slot] += 1
+        return binding.logits[list(slots)]
+
+    def release(self, slot: int) -> None:
+        """See `SemanticDecoder.release`."""
+        self._lengths[slot] = 0
+        self._num_tokens[slot] = 0
+        self._mask[slot] = -np.inf
+        if not any(self._lengths) and self._capacity > CAPACITY_STEP:
+            self._allocate(CAPACITY_STEP)
+
+    def _reserve(self, positions: int) -> None:
+        """Make room for `positions` in every slot."""
+        if positions > self._capacity:
+            self._allocate(-(-positions // CAPACITY_STEP) * CAPACITY_STEP)
+
+    def _allocate(self, capacity: int) -> None:
+        """Move to a cache of another capacity, keeping what is in use."""
+        config = self._config
+        head_dim = config.hidden_dim // config.num_heads
+        shape = (2 * config.num_layers, self.num_slots, config.num_heads, capacity, head_dim)
+        cache = np.zeros(shape, np.float32)  # zeros: masked positions must be finite
+        # -inf everywhere but on what is filled; a free row sees only its own new position.
+        mask = np.full((self.num_slots, capacity), -np.inf, np.float32)
+        for slot, length in enumerate(self._lengths):
+            if length:
+                cache[:, slot, :, :length] = self._cache[:, slot, :, :length]
+                mask[slot, :length] = 0.0
+        self._cache, self._mask, self._capacity = cache, mask, capacity
+        self._binding = None
+
+    def _bound(self, num_rows: int) -> _Binding:
+        if self._binding is None or len(self._binding.tokens) != num_rows:
+            self._binding = _Binding(self._step, self._config, self._cache, self._mask, num_rows)
+        return self._binding
+
+
+class _Binding:
+    """The step graph's inputs and outputs tied to fixed buffers for one number of rows."""
+
+    def __init__(
+        self,
+        session: ort.InferenceSession,
+        config: T2SConfig,
+        cache: FloatArray,
+        mask: FloatArray,
+        num_rows: int,
+    ) -> None:
+        layers, _, heads, _, head_dim = cache.shape
+        self.tokens = np.zeros(num_rows, np.int64)
+        self.position = np.zeros(num_rows, np.int64)
+        self.logits = np.empty((num_rows, config.vocab_size), np.float32)
+        self.new_rows = np.empty((layers, num_rows, heads, 1, head_dim), np.float32)
+        self.io = session.io_binding()
+        names = [value.name for value in session.get_inputs()]
+        inputs: list[Array] = [self.tokens, self.position, mask[:num_rows]]
+        inputs += [cache[layer, :num_rows] for layer in range(layers)]
+        for name, array in zip(names, inputs, strict=True):
+            self.io.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        outputs = [self.logits, *self.new_rows]
+        for value, array in zip(session.get_outputs(), outputs, strict=True):
+            self.io.bind_output(value.name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)

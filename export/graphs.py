@@ -1,0 +1,287 @@
+"""The one set of networks, wrapped into graphs with explicit state and explicit noise.
+
+A wrapper only picks a method and flattens its arguments; no network is defined here. One set of
+graphs serves every runtime:
+
+    prefill   phoneme_ids, bert?, prompt_tokens          -> logits, key_i, value_i (per layer)
+    step      tokens, position, mask, key_i, value_i     -> logits, new_key_i, new_value_i
+    text      phoneme_ids, style                         -> keys, values, text_style
+    prior     tokens, keys, values, text_style           -> mean, log_std, attention
+    flow      latent, style                              -> flowed
+    decoder   flowed, style                              -> samples
+    style     spec, speaker?                             -> style
+    codes     ssl                                        -> tokens
+
+Shapes: B rows, P phonemes, T tokens, C past, N heads, H head size, D latent, F frames, G style.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.model_config import AcousticConfig, ModelConfig, T2SConfig
+from engine.models.acoustic import AcousticNetwork
+from engine.models.prior import TextMemory
+from engine.models.t2s import T2S
+
+Dim = torch.export.Dim
+# Sequences of length 1 are ordinary (one token left at a sentence's end), so no graph may
+# specialise on the length it was traced with; example lengths are all different and above 1.
+_PHONEMES, _TOKENS, _PAST, _FRAMES, _ROWS = 11, 7, 9, 13, 3
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSpec:
+    """A graph ready to export: a module, example inputs by name, and which axes vary."""
+
+    name: str
+    module: nn.Module
+    inputs: Mapping[str, Tensor]
+    dynamic: Mapping[str, Mapping[int, Any]]
+    outputs: tuple[str, ...]
+
+
+class Prefill(nn.Module):
+    """T2S.prefill; BERT is left out of the graph when the pack has none (zeros then)."""
+
+    def __init__(self, t2s: T2S) -> None:
+        super().__init__()
+        self.t2s = t2s
+
+    def forward(
+        self, phoneme_ids: Tensor, prompt_tokens: Tensor, bert: Tensor | None = None
+    ) -> Any:
+        """Return logits and all cache rows."""
+        if bert is None:
+            size = (1, self.t2s.config.bert_dim, phoneme_ids.shape[1])
+            bert = torch.zeros(size, dtype=self.t2s.head.weight.dtype)
+        logits, cache = self.t2s.prefill(phoneme_ids, bert, prompt_tokens)
+        return (logits, *cache.keys, *cache.values)
+
+
+class Step(nn.Module):
+    """T2S.step."""
+
+    def __init__(self, t2s: T2S) -> None:
+        super().__init__()
+        self.t2s = t2s
+
+    def forward(self, tokens: Tensor, position: Tensor, mask: Tensor, *past: Tensor) -> Any:
+        """Return logits and the new rows."""
+        layers = len(past) // 2
+        logits, cache = self.t2s.step(tokens, position, mask, past[:layers], past[layers:])
+        return (logits, *cache.keys, *cache.values)
+
+
+class Text(nn.Module):
+    """AcousticNetwork.encode_text."""
+
+    def __init__(self, network: AcousticNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, phoneme_ids: Tensor, style: Tensor) -> Any:
+        """Return keys, values and the style as the fusion takes it."""
+        memory = self.network.encode_text(phoneme_ids, style)
+        # The output must not be the input itself (v1 and v2 pass the style through).
+        return memory.keys, memory.values, memory.style + 0.0
+
+
+class Prior(nn.Module):
+    """AcousticNetwork.prior_stats."""
+
+    def __init__(self, network: AcousticNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, tokens: Tensor, keys: Tensor, values: Tensor, text_style: Tensor) -> Any:
+        """Return mean, log_std and attention."""
+        output = self.network.prior_stats(tokens, TextMemory(keys, values, text_style))
+        return output.mean, output.log_std, output.attention
+
+
+class Flow(nn.Module):
+    """AcousticNetwork.flow_reverse."""
+
+    def __init__(self, network: AcousticNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, latent: Tensor, style: Tensor) -> Tensor:
+        """Return the decoder's latent."""
+        return self.network.flow_reverse(latent, style)
+
+
+class Decoder(nn.Module):
+    """AcousticNetwork.decode."""
+
+    def __init__(self, network: AcousticNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, flowed: Tensor, style: Tensor) -> Tensor:
+        """Return samples."""
+        return self.network.decode(flowed, style)[:, 0]
+
+
+class Style(nn.Module):
+    """AcousticNetwork.style_vector of one reference."""
+
+    def __init__(self, network: AcousticNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, spec: Tensor, speaker: Tensor | None = None) -> Tensor:
+        """Return the style vector."""
+        return self.network.style_vector([spec], None if speaker is None else [speaker])[:, :, 0]
+
+
+class Codes(nn.Module):
+    """AcousticNetwork.extract_codes."""
+
+    def __init__(self, network: AcousticNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, ssl: Tensor) -> Tensor:
+        """Return semantic tokens."""
+        return self.network.extract_codes(ssl)
+
+
+def t2s_graphs(t2s: T2S, config: ModelConfig) -> list[GraphSpec]:
+    """Return prefill and step."""
+    sizes = config.t2s
+    phonemes, tokens = Dim("phonemes", min=1), Dim("tokens", min=0)
+    prefill_inputs = {
+        "phoneme_ids": torch.arange(_PHONEMES)[None] % sizes.num_phonemes,
+        "prompt_tokens": torch.arange(_TOKENS)[None] % sizes.vocab_size,
+    }
+    prefill_dynamic: dict[str, Mapping[int, Any]] = {
+        "phoneme_ids": {1: phonemes},
+        "prompt_tokens": {1: tokens},
+    }
+    if config.bert is not None:
+        prefill_inputs["bert"] = _values(1, sizes.bert_dim, _PHONEMES)
+        prefill_dynamic["bert"] = {2: phonemes}
+    keys = [f"key_{layer}" for layer in range(sizes.num_layers)]
+    values = [f"value_{layer}" for layer in range(sizes.num_layers)]
+    return [
+        GraphSpec(
+            "prefill",
+            Prefill(t2s),
+            prefill_inputs,
+            prefill_dynamic,
+            ("logits", *keys, *values),
+        ),
+        GraphSpec(
+            "step",
+            Step(t2s),
+            _step_inputs(sizes, (*keys, *values)),
+            _step_dynamic((*keys, *values)),
+            ("logits", *(f"new_{name}" for name in (*keys, *values))),
+        ),
+    ]
+
+
+def _step_inputs(sizes: T2SConfig, past: Sequence[str]) -> dict[str, Tensor]:
+    head_dim = sizes.hidden_dim // sizes.num_heads
+    shape = (_ROWS, sizes.num_heads, _PAST, head_dim)
+    return {
+        "tokens": torch.arange(_ROWS),
+        "position": torch.arange(_ROWS) + 2,
+        "mask": torch.zeros(_ROWS, _PAST),
+        **{name: _values(*shape) for name in past},
+    }
+
+
+def _step_dynamic(past: Sequence[str]) -> dict[str, Mapping[int, Any]]:
+    rows, length = Dim("rows", min=1), Dim("past", min=1)
+    return {
+        "tokens": {0: rows},
+        "position": {0: rows},
+        "mask": {0: rows, 1: length},
+        **{name: {0: rows, 2: length} for name in past},
+    }
+
+
+def acoustic_graphs(network: AcousticNetwork) -> list[GraphSpec]:
+    """Return text, prior, flow, decoder, style and codes."""
+    config: AcousticConfig = network.config
+    phonemes, tokens, frames = Dim("phonemes", min=1), Dim("tokens", min=1), Dim("frames", min=1)
+    style = _values(1, config.gin_dim, 1)
+    ids = torch.arange(_PHONEMES)[None] % config.num_phonemes
+    with torch.inference_mode():
+        keys, values, text_style = Text(network)(ids, style)
+    latent = _values(1, config.latent_dim, _FRAMES)
+    flowed = _values(1, config.latent_dim + network.source_rows, _FRAMES).abs()
+    spec_inputs = {"spec": _values(1, config.spec_bins, _FRAMES).abs()}
+    if config.speaker_dim:
+        spec_inputs["speaker"] = _values(1, config.speaker_dim)
+    ssl_steps = Dim("ssl_steps", min=1)
+    return [
+        GraphSpec(
+            "text",
+            Text(network),
+            {"phoneme_ids": ids, "style": style},
+            {"phoneme_ids": {1: phonemes}, "style": {}},
+            ("keys", "values", "text_style"),
+        ),
+        GraphSpec(
+            "prior",
+            Prior(network),
+            {
+                "tokens": torch.arange(_TOKENS)[None] % config.codebook_size,
+                "keys": keys.clone(),
+                "values": values.clone(),
+                "text_style": text_style.clone(),
+            },
+            {
+                "tokens": {1: tokens},
+                "keys": {2: phonemes},
+                "values": {2: phonemes},
+                "text_style": {},
+            },
+            ("mean", "log_std", "attention"),
+        ),
+        GraphSpec(
+            "flow",
+            Flow(network),
+            {"latent": latent, "style": style},
+            {"latent": {2: frames}, "style": {}},
+            ("flowed",),
+        ),
+        GraphSpec(
+            "decoder",
+            Decoder(network),
+            {"flowed": flowed, "style": style},
+            {"flowed": {2: frames}, "style": {}},
+            ("samples",),
+        ),
+        GraphSpec(
+            "style",
+            Style(network),
+            spec_inputs,
+            {"spec": {2: frames}, **({"speaker": {}} if config.speaker_dim else {})},
+            ("style",),
+        ),
+        GraphSpec(
+            "codes",
+            Codes(network),
+            {"ssl": _values(1, config.ssl_dim, 2 * _TOKENS)},
+            {"ssl": {2: 2 * ssl_steps}},
+            ("tokens",),
+        ),
+    ]
+
+
+def _values(*shape: int) -> Tensor:
+    """Return example values that no layer maps to a constant."""
+    count = 1
+    for size in shape:
+        count *= size
+    return torch.sin(torch.arange(count, dtype=torch.float32) * 0.7).reshape(shape)
