@@ -30,6 +30,7 @@ class TorchAcoustic:
         self.sample_rate_hz = config.sample_rate_hz
         self.hop = config.hop
         self.latent_dim = config.latent_dim
+        self.source_rows = network.source_rows
         self.flow_halo = network.flow_halo
         self.decoder_halo = network.decoder_halo
 
@@ -58,12 +59,12 @@ class TorchAcoustic:
         return PriorStats(_numpy(output.mean), _numpy(output.log_std), _numpy(output.attention))
 
     def flow(self, latent: FloatArray, style: FloatArray) -> FloatArray:
-        """Run the reversed flow: float32 [D, F] -> [D, F]."""
+        """Run the reversed flow: float32 [D, F] -> [D, F], or [D + 1, F] with source rows."""
         with torch.inference_mode():
             return _numpy(self._network.flow_reverse(self._batch(latent), self._style(style)))
 
     def decoder(self, latent: FloatArray, style: FloatArray) -> FloatArray:
-        """Return the waveform of float32 [D, F]: float32 [F * hop] in [-1, 1]."""
+        """Return the waveform of float32 [D + source_rows, F]: float32 [F * hop] in [-1, 1]."""
         with torch.inference_mode():
             return _numpy(self._network.decode(self._batch(latent), self._style(style))[0])
 
