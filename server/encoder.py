@@ -64,7 +64,7 @@ class AudioEncoder:
 
     def __init__(
         self,
-        codec: Codec,
+        codec: Codec | str,
         *,
         source_hz: int,
         rate_hz: int,
@@ -72,7 +72,9 @@ class AudioEncoder:
         bitrate: int = 32000,
         complexity: int = 5,
     ) -> None:
-        self.codec = codec
+        if codec not in tuple(Codec):
+            raise InvalidParameter("format.codec", codec, ", ".join(Codec))
+        self.codec = codec = Codec(codec)
         self.source_hz = source_hz
         self.rate_hz = rate_hz
         self.frame_ms = frame_ms

@@ -179,3 +179,11 @@ def test_impossible_rates_are_refused(codec: Codec, rate_hz: int, valid: str) ->
         AudioEncoder(codec, source_hz=32000, rate_hz=rate_hz)
     assert caught.value.field == "format.rate"
     assert caught.value.valid == valid
+
+
+def test_codec_is_taken_by_name_and_unknown_ones_are_refused() -> None:
+    """The wire names are the enum's values."""
+    encoder = AudioEncoder("opus", source_hz=32000, rate_hz=24000)
+    assert encoder.codec is Codec.OPUS and encoder.pre_skip48 == 312
+    with pytest.raises(InvalidParameter, match="format.codec is 'mp3', valid: opus, pcm_s16le"):
+        AudioEncoder("mp3", source_hz=32000, rate_hz=24000)
