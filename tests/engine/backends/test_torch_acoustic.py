@@ -34,7 +34,7 @@ def test_it_is_an_acoustic_model(model: TorchAcoustic) -> None:
     """Attributes of the interface hold the network's own numbers."""
     interface: AcousticModel = model
     assert (interface.sample_rate_hz, interface.hop, interface.latent_dim) == (24000, 480, 8)
-    assert interface.flow_halo == 16
+    assert interface.flow_halo == 16 and interface.source_rows == 0
     assert interface.decoder_halo > 0
 
 

@@ -54,15 +54,18 @@ def test_length_is_filled_up_by_mirroring() -> None:
     assert torch.equal(judge(wave).scores, judge(mirrored).scores)
 
 
-@pytest.mark.parametrize(
-    ("config", "millions"), [(V2, 46.75), (V2_PRO, 63.19)], ids=["v2", "v2Pro"]
-)
-def test_full_size_has_the_official_shapes(config: DiscriminatorConfig, millions: float) -> None:
-    """As many parameters as the public discriminators, which v2Pro has two more of."""
+@pytest.mark.parametrize(("config", "num_judges"), [(V2, 6), (V2_PRO, 8)], ids=["v2", "v2Pro"])
+def test_full_size_has_the_official_widths(config: DiscriminatorConfig, num_judges: int) -> None:
+    """Upstream's six and eight judges; a few of its tensors by name and size."""
     with torch.device("meta"):
-        judges = Discriminators(config)
-    count = sum(parameter.numel() for parameter in judges.parameters())
-    assert round(count / 1e6, 2) == millions
+        state = Discriminators(config).state_dict()
+    shapes = {discriminator_to_official(name): tuple(x.shape) for name, x in state.items()}
+    assert len({name.split(".")[1] for name in shapes}) == num_judges
+    assert shapes["discriminators.0.convs.4.weight_v"] == (1024, 4, 41)
+    assert shapes["discriminators.0.conv_post.weight_v"] == (1, 1024, 3)
+    for judge in range(1, num_judges):
+        assert shapes[f"discriminators.{judge}.convs.3.weight_v"] == (1024, 512, 5, 1)
+        assert shapes[f"discriminators.{judge}.conv_post.weight_v"] == (1, 1024, 3, 1)
 
 
 def test_names_map_both_ways() -> None:
