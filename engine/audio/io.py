@@ -71,16 +71,16 @@ def read_audio(
     name = name or ("the recording" if isinstance(source, bytes) else Path(source).name)
     data = source if isinstance(source, bytes) else _read_file(Path(source), limits)
     if len(data) > limits.num_bytes:
-        raise VoiceError(_too_big(name, limits), code="bad_audio")
+        raise VoiceError(_too_big(name, limits), code="bad_reference")
     try:
         samples, rate_hz = _decode_soundfile(data, name, limits)
     except soundfile.LibsndfileError as error:
         samples, rate_hz = _decode_av(data, name, limits, str(error))
     if not len(samples):
-        raise VoiceError(f"{name} holds no audio", code="bad_audio")
+        raise VoiceError(f"{name} holds no audio", code="bad_reference")
     if not np.isfinite(samples).all():
         raise VoiceError(
-            f"{name} has NaN or infinite samples; export it again as 16-bit WAV", code="bad_audio"
+            f"{name} has NaN or infinite samples; export it again as 16-bit WAV", code="bad_reference"
         )
     return Recording(samples, rate_hz, name)
 
@@ -88,11 +88,11 @@ def read_audio(
 def _read_file(path: Path, limits: AudioLimits) -> bytes:
     try:
         if path.stat().st_size > limits.num_bytes:
-            raise VoiceError(_too_big(path.name, limits), code="bad_audio")
+            raise VoiceError(_too_big(path.name, limits), code="bad_reference")
         return path.read_bytes()
     except OSError as error:
         reason = error.strerror or "cannot be read"
-        raise VoiceError(f"{path}: {reason}", code="bad_audio") from None
+        raise VoiceError(f"{path}: {reason}", code="bad_reference") from None
 
 
 def _too_big(name: str, limits: AudioLimits) -> str:
@@ -122,12 +122,12 @@ def _decode_av(
         raise VoiceError(
             f"{name} cannot be decoded ({first_error}); convert it to WAV, or install PyAV for "
             "M4A, AAC and WebM: pip install av",
-            code="bad_audio",
+            code="bad_reference",
         ) from None
     try:
         with av.open(io.BytesIO(data), "r", options={"protocol_whitelist": ""}) as container:
             if not container.streams.audio:
-                raise VoiceError(f"{name} has no audio track", code="bad_audio")
+                raise VoiceError(f"{name} has no audio track", code="bad_reference")
             stream = container.streams.audio[0]
             rate_hz = int(stream.rate)
             _check_format(name, rate_hz, int(stream.channels), limits)
@@ -140,7 +140,7 @@ def _decode_av(
             return _collect(blocks, rate_hz, name, limits), rate_hz
     except av.FFmpegError as error:
         raise VoiceError(
-            f"{name} cannot be decoded ({error}); convert it to WAV", code="bad_audio"
+            f"{name} cannot be decoded ({error}); convert it to WAV", code="bad_reference"
         ) from None
 
 
@@ -148,11 +148,11 @@ def _check_format(name: str, rate_hz: int, num_channels: int, limits: AudioLimit
     if not 1 <= num_channels <= limits.num_channels:
         raise VoiceError(
             f"{name} has {num_channels} channels, valid: 1 to {limits.num_channels}",
-            code="bad_audio",
+            code="bad_reference",
         )
     if not 8000 <= rate_hz <= 192_000:
         raise VoiceError(
-            f"{name} has a sample rate of {rate_hz} Hz, valid: 8000 to 192000", code="bad_audio"
+            f"{name} has a sample rate of {rate_hz} Hz, valid: 8000 to 192000", code="bad_reference"
         )
 
 
@@ -169,6 +169,6 @@ def _collect(
             raise VoiceError(
                 f"{name} is longer than {limits.duration_s:g} s; cut out 3 to 10 seconds of clean "
                 "speech",
-                code="bad_audio",
+                code="bad_reference",
             )
     return np.concatenate(kept) if kept else np.zeros(0, np.float32)

@@ -102,7 +102,7 @@ def test_unusable_recordings_are_named(data: bytes, message: str) -> None:
     limits = AudioLimits(num_bytes=1 << 20, duration_s=2.0)
     with pytest.raises(VoiceError, match=message) as caught:
         read_audio(data, limits=limits)
-    assert caught.value.code == "bad_audio"
+    assert caught.value.code == "bad_reference"
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
