@@ -8,6 +8,7 @@ otherwise (compute-fbank-feats); upstream calls it with 80 filters and dither 0 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,6 @@ def _mel_filters(num_filters: int) -> NDArray[np.float64]:
     return triangles
 
 
-def _mel(hz: NDArray[np.float64]) -> NDArray[np.float64]:
+def _mel(hz: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     mel: NDArray[np.float64] = 1127.0 * np.log1p(hz / 700.0)
     return mel
