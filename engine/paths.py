@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.errors import CheckpointError
+
 DATA_ENV = "SOVITS_DATA"  # folder of packs and voices; the server reads the same one
 
 
@@ -21,6 +23,22 @@ class Paths:
         """Return the folder of a pack, given by name or as a folder of its own."""
         given = Path(name).expanduser()
         return given if (given / "pack.json").is_file() else self.packs_dir / name
+
+    def chosen_pack(self, name: str | None) -> Path:
+        """Return the folder of the pack named, by default the only one there is, else `nano`.
+
+        Raises:
+            CheckpointError: There is none of that name; names those there are.
+        """
+        there = self.pack_names()
+        folder = self.pack(name or (there[0] if len(there) == 1 else "nano"))
+        if (folder / "pack.json").is_file():
+            return folder
+        listing = ", ".join(there) or "none; make one with: sovits-live model import --help"
+        wanted = f"there is no pack {name!r}" if name else "several packs, choose with --pack"
+        raise CheckpointError(
+            f"{wanted if there else 'no pack is installed'}; there are: {listing}"
+        )
 
     def pack_names(self) -> list[str]:
         """Return the names of all packs, sorted."""

@@ -141,12 +141,14 @@ def write_voice(
     pack_name: str,
     *,
     references: Mapping[str, bytes] | None = None,
+    keep_references: bool = False,
     replace_existing: bool = False,
 ) -> None:
     """Write a voice to `folder`; it appears complete or not at all.
 
     Args:
-        references: Recordings to keep, by file name; those kept before stay.
+        references: Recordings to keep, by file name.
+        keep_references: Keep also those that the voice had before.
 
     Raises:
         InvalidParameter: A bad id or style name.
@@ -165,7 +167,9 @@ def write_voice(
     try:
         staging.chmod(0o755)
         _write_files(staging, voice, pack_name)
-        _write_references(staging, folder / REFERENCES, references or {})
+        if keep_references and (folder / REFERENCES).is_dir():
+            shutil.copytree(folder / REFERENCES, staging / REFERENCES)
+        _write_references(staging / REFERENCES, references or {})
         _swap(staging, folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -200,13 +204,10 @@ def _write_files(staging: Path, voice: Voice, pack_name: str) -> None:
     (staging / MANIFEST).write_text(text, encoding="utf-8")
 
 
-def _write_references(staging: Path, before: Path, new: Mapping[str, bytes]) -> None:
-    if before.is_dir():
-        shutil.copytree(before, staging / REFERENCES)
-    for name, data in new.items():
-        target = staging / REFERENCES
-        target.mkdir(exist_ok=True)
-        (target / Path(name).name).write_bytes(data)
+def _write_references(folder: Path, recordings: Mapping[str, bytes]) -> None:
+    for name, data in recordings.items():
+        folder.mkdir(exist_ok=True)
+        (folder / Path(name).name).write_bytes(data)
 
 
 def _swap(staging: Path, folder: Path) -> None:

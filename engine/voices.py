@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import shutil
 import threading
 from collections import OrderedDict
@@ -44,7 +45,7 @@ class VoiceStore:
 
     def __init__(self, directory: Path, *, cache_voices: int = _CACHE_VOICES) -> None:
         self.directory = directory
-        self._cache: OrderedDict[str, tuple[object, Voice]] = OrderedDict()
+        self._cache: OrderedDict[str, tuple[tuple[int, int], Voice]] = OrderedDict()
         self._cache_voices = cache_voices
         self._lock = threading.Lock()
 
@@ -69,16 +70,19 @@ class VoiceStore:
             VoiceError: Unknown or damaged.
         """
         folder = self._folder(voice_id)
-        try:
-            stamp: object = (folder / MANIFEST).stat().st_mtime_ns, folder.stat().st_ino
-        except OSError:
-            raise self._unknown(voice_id) from None
+        stamp = self._stamp(folder)
         with self._lock:
             cached = self._cache.get(voice_id)
             if cached is not None and cached[0] == stamp:
                 self._cache.move_to_end(voice_id)
                 return cached[1]
-        voice = read_voice(folder)
+        try:
+            voice = read_voice(folder)
+        except VoiceError:
+            if self._stamp(folder) == stamp:
+                raise
+            # It was replaced while it was read: old words, new numbers.
+            voice = read_voice(folder)
         with self._lock:
             self._cache[voice_id] = (stamp, voice)
             self._cache.move_to_end(voice_id)
@@ -103,11 +107,19 @@ class VoiceStore:
         pack_name: str,
         *,
         references: Mapping[str, bytes] | None = None,
+        keep_references: bool = False,
         replace: bool = False,
     ) -> Path:
         """Write a voice and return its folder; see `write_voice`."""
         folder = self.directory / check_id("voice", voice.id)
-        write_voice(folder, voice, pack_name, references=references, replace_existing=replace)
+        write_voice(
+            folder,
+            voice,
+            pack_name,
+            references=references,
+            keep_references=keep_references,
+            replace_existing=replace,
+        )
         return folder
 
     def remove(self, voice_id: str) -> None:
@@ -128,6 +140,13 @@ class VoiceStore:
             raise self._unknown(voice_id)
         return self.directory / voice_id
 
+    def _stamp(self, folder: Path) -> tuple[int, int]:
+        """Return what changes when the voice is replaced."""
+        try:
+            return (folder / MANIFEST).stat().st_mtime_ns, folder.stat().st_ino
+        except OSError:
+            raise self._unknown(folder.name) from None
+
     def _unknown(self, voice_id: str) -> VoiceError:
         known = ", ".join(self.listing().records) or "none"
         return VoiceError(f"there is no voice {voice_id!r:.80}; there are: {known}")
@@ -142,11 +161,11 @@ def check_pack(record: VoiceRecord, pack: Pack) -> None:
     if record.pack_fingerprint == pack.fingerprint:
         return
     style = record.styles["default"]
-    text = str(style["transcript"]).replace('"', '\\"')
+    text = shlex.quote(str(style["transcript"]))
     raise VoiceError(
         f"voice {record.id!r} was enrolled with pack {record.pack_name!r}, not with this "
         f"{pack.name!r} ({pack.fingerprint[:12]}); enrol it again: sovits-live voice add "
-        f'{record.id} REFERENCE.wav --text "{text}" --lang {style["language"]} '
+        f"{record.id} REFERENCE.wav --text {text} --lang {style['language']} "
         f"--pack {pack.name} --replace",
     )
 
