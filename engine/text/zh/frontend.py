@@ -80,7 +80,7 @@ class ChineseFrontend:
             digits: See normalize.normalize.
         """
         spoken = self.normalize(text, digits=digits)
-        kept = [i for i, char in enumerate(spoken.text) if _is_spoken(char)]
+        kept = _spoken_indices(spoken.text)
         chars = "".join(spoken.text[i] for i in kept)
         fixed = {
             at: overrides[spoken.starts[i]]
@@ -97,5 +97,12 @@ class ChineseFrontend:
         ]
 
 
-def _is_spoken(char: str) -> bool:
-    return char in PUNCTUATION or char > "\u3000"
+def _spoken_indices(text: str) -> list[int]:
+    """Return where the Han characters and marks are; of two marks that meet, the first."""
+    kept: list[int] = []
+    for i, char in enumerate(text):
+        is_mark = char in PUNCTUATION
+        doubles = is_mark and bool(kept) and text[kept[-1]] in PUNCTUATION
+        if (is_mark or char > "\u3000") and not doubles:
+            kept.append(i)
+    return kept

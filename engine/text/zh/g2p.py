@@ -9,7 +9,12 @@ from collections.abc import Mapping, Sequence
 from engine.text.symbols import PUNCTUATION, UNKNOWN, SymbolTable
 from engine.text.zh.erhua import merge_erhua
 from engine.text.zh.pinyin import parse_syllable
-from engine.text.zh.polyphones import PhrasePinyin, PinyinSource, dictionary_pinyin
+from engine.text.zh.polyphones import (
+    ContextPinyin,
+    PhrasePinyin,
+    PinyinSource,
+    dictionary_pinyin,
+)
 from engine.text.zh.tone_sandhi import change_tones, merge_words
 from engine.text.zh.words import Segmenter, Token, segmenter
 
@@ -24,7 +29,8 @@ class Pronouncer:
 
     Args:
         table: The pack's phoneme inventory. v1 packs were trained without merged 儿.
-        source: Chooses the readings; pypinyin's phrases if None.
+        source: Chooses the readings; if None, the ones the packs were trained with as well as
+            they can be had without a model.
         words: The segmenter; the process's own if None, loaded on first use.
     """
 
@@ -35,9 +41,10 @@ class Pronouncer:
         words: Segmenter | None = None,
     ) -> None:
         self._table = table
-        self._source = source or PhrasePinyin()
+        is_v1 = table.symbol_set == "v1"
+        self._source = source or (PhrasePinyin() if is_v1 else ContextPinyin())
         self._words = words
-        self._merges_erhua = table.symbol_set != "v1"
+        self._merges_erhua = not is_v1
 
     def phones(self, text: str, fixed: Mapping[int, str] | None = None) -> list[tuple[str, ...]]:
         """Return the phonemes of every character of `text`.
@@ -63,10 +70,10 @@ class Pronouncer:
         words = self._words or segmenter()
         tokens = merge_words(words.cut(clause), _dictionary_tones)
         spoken: list[tuple[str, ...]] = []
-        for token, pinyins in zip(tokens, self._source.read(tokens), strict=True):
-            for i in range(len(pinyins)):
-                pinyins[i] = fixed.get(len(spoken) + i, pinyins[i])
-            given = [len(spoken) + i in fixed for i in range(len(pinyins))]
+        for token, reading in zip(tokens, self._source.read(tokens), strict=True):
+            at = len(spoken)
+            pinyins = [fixed.get(at + i, pinyin) for i, pinyin in enumerate(reading.pinyins)]
+            given = [at + i in fixed or i in reading.fixed for i in range(len(pinyins))]
             spoken.extend(self._word(token, pinyins, given, words))
         return spoken
 

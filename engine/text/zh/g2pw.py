@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from engine.errors import BackendUnavailable
-from engine.text.zh.polyphones import corrections, dictionary_pinyin, is_phrase
+from engine.text.zh.polyphones import PARTICLES, Reading, corrections, dictionary_pinyin, is_phrase
 from engine.text.zh.wordpiece import WordPiece
 from engine.text.zh.words import Token
 from engine.types import IntArray
@@ -101,10 +101,10 @@ class G2pw:
         tables = _read_tables(folder)
         return cls(session, tables, WordPiece.read(folder / "vocab.txt"), opencc.OpenCC("s2tw"))
 
-    def read(self, tokens: Sequence[Token]) -> list[list[str]]:
+    def read(self, tokens: Sequence[Token]) -> list[Reading]:
         """Return the readings of `tokens`; see polyphones.PinyinSource."""
         by_char = self._clause("".join(token.text for token in tokens))
-        read: list[list[str]] = []
+        read: list[Reading] = []
         done = 0
         for token in tokens:
             word = token.text
@@ -161,11 +161,19 @@ class G2pw:
         return [tables.labels[column] for column in np.argmax(probabilities, axis=1)]
 
 
-def _corrected(word: str, pinyins: list[str]) -> list[str]:
+def _corrected(word: str, pinyins: Sequence[str]) -> Reading:
     """Overrule the model where a dictionary lists the whole word."""
-    if word in corrections() or is_phrase(word):
-        return list(dictionary_pinyin(word))
-    return [corrections().get(c, (py,))[0] for c, py in zip(word, pinyins, strict=True)]
+    if word in corrections() and len(word) > 1:
+        return Reading(corrections()[word])
+    if is_phrase(word):
+        return Reading(dictionary_pinyin(word))
+    # 得 dei3 and 地 di4 would lose their tone to the rule for the particles.
+    full = frozenset(
+        i
+        for i, (char, pinyin) in enumerate(zip(word, pinyins, strict=True))
+        if char in PARTICLES and pinyin[:-1] not in ("de", "le", "zhe")
+    )
+    return Reading(tuple(pinyins), full)
 
 
 def _read_tables(folder: Path) -> _Tables:
