@@ -32,6 +32,8 @@ _STRETCH = re.compile(
 # の alone between ideographs is a Chinese fashion, not Japanese.
 _FASHION_NO = re.compile(rf"(?<=[{_HAN}])の(?=[{_HAN}])")
 
+_LAYOUT_BLANK = re.compile(rf"(?<=[{_HAN}]) +(?=[\d$£€¥￥+-])|(?<=[\d%‰°℃.]) +(?=[{_HAN}])")
+
 # "iPhone 15", "Windows 11", "Office 2021": the number belongs to the English name, unless a
 # Chinese measure word counts it. Longer numbers are codes, which Chinese rules read.
 _NAME_NUMBER = re.compile(
@@ -79,6 +81,11 @@ def scripts(text: str) -> frozenset[str]:
 def without_fashionable_kana(text: MappedText) -> MappedText:
     """Return `text` with a lone の between ideographs read as 的."""
     return text.sub(_FASHION_NO, "的")
+
+
+def without_layout_blanks(text: MappedText) -> MappedText:
+    """Return `text` without the blanks typesetters put between ideographs and numbers."""
+    return text.sub(_LAYOUT_BLANK, "")
 
 
 def main_language(text: str, language: Language) -> Language:

@@ -20,6 +20,7 @@ from engine.text.detect import (
     runs,
     scripts,
     without_fashionable_kana,
+    without_layout_blanks,
 )
 from engine.text.en.frontend import EnglishFrontend
 from engine.text.lexicon import Lexicon
@@ -196,7 +197,7 @@ class Frontend:
         for start, end in english_numbers(text.text):
             parts += [text[done:start], english.normalize(text[start:end], digits=style)]
             done = end
-        whole = MappedText.join([*parts, text[done:]])
+        whole = without_layout_blanks(MappedText.join([*parts, text[done:]]))
         return runs(self._frontend(main).normalize(whole, digits=style), main)
 
     def _speak(self, run: Run, overrides: Sequence[Override], style: DigitStyle) -> list[Spoken]:

@@ -9,16 +9,17 @@ from functools import lru_cache
 from engine.text.en.acronyms import is_said
 from engine.text.en.dictionary import LETTERS, Dictionary, dictionary
 from engine.text.en.heteronyms import heteronyms, in_context
+from engine.text.en.morphology import PREFIXES, SUFFIXES, add_suffix, inflect, with_s
 from engine.text.en.neural import predict
 from engine.text.en.numbers import NUMBER_WORDS
 from engine.text.en.tagger import tagger
 
-_VOICELESS = frozenset({"P", "T", "K", "F", "TH", "HH"})
-_SIBILANTS = frozenset({"S", "Z", "SH", "ZH", "CH", "JH"})
 _CAMEL = re.compile(r"[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]+|[A-Z]")
 _SPELLED_MAX = 3  # an unknown word this short is read letter by letter, as upstream does
-_MIN_PART = 3  # of a compound
-_MIN_FREQUENCY = 33  # of a compound's part; keeps rare names out of the split
+_MIN_PART = 3  # letters of a compound's half
+# How common a half must be, by its letters: the shorter, the likelier it fits by chance.
+_MIN_FREQUENCY = {3: 38, 4: 30}
+_MIN_FREQUENCY_LONG = 26
 
 
 class EnglishG2P:
@@ -76,7 +77,7 @@ class EnglishG2P:
         if "-" in word.strip("-"):
             return self._parts(token.split("-"))
         if word.endswith("'s") and len(word) > 2:
-            return _with_s(self.word(token[:-2]))
+            return with_s(self.word(token[:-2]))
         if word.endswith("s'") or "'" in word:
             return self.word(token.replace("'", ""))
         pieces = _CAMEL.findall(token)
@@ -98,7 +99,7 @@ class EnglishG2P:
     def _camel(self, token: str, pieces: Sequence[str]) -> tuple[str, ...]:
         """Read `OpenAIKey` piece by piece; a plural `s` after capitals belongs to them."""
         if len(pieces) == 2 and token[:-1].isupper() and pieces[1].endswith("s"):
-            return _with_s(self._parts(token[:-1].lower()))
+            return with_s(self._parts(token[:-1].lower()))
         return tuple(
             phone
             for piece in pieces
@@ -110,25 +111,45 @@ class EnglishG2P:
         )
 
     def _unknown(self, word: str) -> tuple[str, ...]:
-        if stem := self._inflected(word):
-            return stem
+        if derived := self._derived(word):
+            return derived
         compound = split_compound(word, self._words)
         return self._parts(compound) if compound else predict(word)
 
+    def _derived(self, word: str) -> tuple[str, ...] | None:
+        """Return the phones of a listed word with endings and prefixes put on it, or None."""
+        if phones := self._inflected(word):
+            return phones
+        for ending, sound in SUFFIXES:
+            if word.endswith(ending) and (stem := self._stem(word[: -len(ending)], ending)):
+                return add_suffix(stem, sound)
+        for beginning, sound in PREFIXES:
+            rest = word[len(beginning) :]
+            if word.startswith(beginning) and len(rest) > _SPELLED_MAX:
+                phones = self._words.get(rest) or self._inflected(rest)
+                if phones:
+                    return (*sound, *phones)
+        return None
+
     def _inflected(self, word: str) -> tuple[str, ...] | None:
         """Return a listed word's plural, past tense or -ing form, or None."""
-        for ending, stems in (
-            ("s", (word[:-1],)),
-            ("es", (word[:-2],)),
-            ("ed", (word[:-2], word[:-1])),
-            ("ing", (word[:-3], word[:-3] + "e")),
-        ):
-            if not word.endswith(ending):
-                continue
-            for stem in stems:
-                phones = self._words.get(stem) if len(stem) > _SPELLED_MAX else None
-                if phones:
-                    return _inflect(phones, ending)
+        for ending in ("s", "es", "ed", "ing"):
+            if word.endswith(ending) and (stem := self._stem(word[: -len(ending)], ending)):
+                return inflect(stem, ending)
+        return None
+
+    def _stem(self, stem: str, ending: str) -> tuple[str, ...] | None:
+        """Look up what is left without an ending, spelling changes undone: planned, happily."""
+        forms = [stem]
+        if ending[0] in "aei":
+            forms.insert(0, f"{stem}e")
+            if len(stem) > 2 and stem[-1] == stem[-2]:
+                forms.append(stem[:-1])
+        if stem.endswith("i"):
+            forms.append(f"{stem[:-1]}y")
+        for form in forms:
+            if len(form) > _SPELLED_MAX and (phones := self._words.get(form)):
+                return phones
         return None
 
 
@@ -137,25 +158,6 @@ def _is_article(tokens: Sequence[str], index: int) -> bool:
     opens = index == 0 or tokens[index - 1] in (".", "!", "?")
     after = tokens[index + 1] if index + 1 < len(tokens) else ""
     return opens and after.islower() and after not in NUMBER_WORDS  # "A one" is a code
-
-
-def _with_s(phones: tuple[str, ...]) -> tuple[str, ...]:
-    """Return `phones` with the plural or possessive ending that follows their last sound."""
-    if not phones:
-        return ("EH1", "S")
-    if phones[-1] in _VOICELESS:
-        return (*phones, "S")
-    return (*phones, "AH0", "Z") if phones[-1] in _SIBILANTS else (*phones, "Z")
-
-
-def _inflect(phones: tuple[str, ...], ending: str) -> tuple[str, ...]:
-    if ending in ("s", "es"):
-        return _with_s(phones)
-    if ending == "ing":
-        return (*phones, "IH0", "NG")
-    if phones[-1] in ("T", "D"):
-        return (*phones, "AH0", "D")
-    return (*phones, "T" if phones[-1] in _VOICELESS | {"S", "SH", "CH"} else "D")
 
 
 @lru_cache(maxsize=4096)
@@ -170,6 +172,10 @@ def split_compound(word: str, words: Dictionary) -> tuple[str, ...]:
         if any(half not in words for half in halves):
             continue
         rarity = min(words.frequency(half) for half in halves)
-        if rarity >= _MIN_FREQUENCY:
+        if all(_is_common(half, words) for half in halves):
             best = max(best, (rarity, min(map(len, halves)), halves))
     return best[2]
+
+
+def _is_common(half: str, words: Dictionary) -> bool:
+    return words.frequency(half) >= _MIN_FREQUENCY.get(len(half), _MIN_FREQUENCY_LONG)
