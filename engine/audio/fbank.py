@@ -39,10 +39,9 @@ def kaldi_fbank(samples: FloatArray, *, num_filters: int = 80) -> FloatArray:
         raise InvalidParameter("samples", list(samples.shape), f"one axis of >= {_FRAME} samples")
     windows = np.lib.stride_tricks.sliding_window_view(samples, _FRAME)[::_SHIFT]
     frames = windows - windows.mean(axis=1, keepdims=True, dtype=np.float64)
-    # The first sample of a frame has itself as predecessor.
-    previous = np.concatenate((frames[:, :1], frames[:, :-1]), axis=1)
-    frames = (frames - _PREEMPHASIS * previous) * _povey_window()
-    power = np.abs(np.fft.rfft(frames, _FFT_SIZE, axis=1)) ** 2
+    # A frame's first sample has no predecessor, and the window is zero there.
+    frames[:, 1:] -= _PREEMPHASIS * frames[:, :-1]
+    power = np.abs(np.fft.rfft(frames * _povey_window(), _FFT_SIZE, axis=1)) ** 2
     energies = power @ _mel_filters(num_filters).T
     return np.log(np.maximum(energies, _FLOOR)).astype(np.float32)
 

@@ -206,6 +206,12 @@ def test_training_rows_are_independent_of_padding(model: T2S) -> None:
     torch.testing.assert_close(both[1:, :3], alone, rtol=1e-5, atol=1e-5)
 
 
+def test_layer_norms_have_upstream_s_epsilon(model: T2S) -> None:
+    """1e-6 in place of 1e-5 would stay below the tolerance of the golden arrays."""
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.LayerNorm)]
+    assert [norm.eps for norm in norms] == [1e-5] * (2 * TINY.num_layers)
+
+
 def test_training_targets_end_with_eos_once() -> None:
     """Tokens, then EOS, then nothing."""
     targets = training_targets(torch.tensor([[1, 2, 3], [4, 9, 9]]), torch.tensor([3, 1]), 39)
