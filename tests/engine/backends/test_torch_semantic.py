@@ -74,6 +74,20 @@ def test_rows_have_the_same_bits_alone_and_together(config: T2SConfig) -> None:
             decoder.release(slot)
 
 
+@pytest.mark.slow
+def test_a_full_size_network_keeps_rows_apart() -> None:
+    """24 layers of random weights: eight sentences together give the bits of each alone."""
+    decoder = make(T2SConfig(), num_slots=8, max_positions=128)
+    for slot in range(8):
+        fill(decoder, slot, slot, 1025)
+    together = play(decoder, range(8), 3, 1025)
+    assert np.isfinite(together).all()
+    for slot in range(8):
+        decoder.release(slot)
+        fill(decoder, slot, slot, 1025)
+        np.testing.assert_array_equal(play(decoder, [slot], 3, 1025)[:, 0], together[:, slot])
+
+
 def test_a_row_does_not_notice_others_come_and_go() -> None:
     """Rows that join, leave and reuse a slot in between leave no trace."""
     alone = make(TINY)
