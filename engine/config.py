@@ -9,6 +9,8 @@ from engine.backends.fake import FakeScript
 from engine.chunking import ChunkSchedule
 from engine.errors import InvalidParameter
 
+PRECISIONS = ("fp32", "int8")
+
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
@@ -19,6 +21,7 @@ class EngineConfig:
     voices_dir: Path | None = None  # the user's voices, besides those in the pack
     num_slots: int = 8  # sentences decoded at once
     max_positions: int = 1024  # phonemes + tokens one slot holds; 1024 is some 30 s of speech
+    precision: str = "fp32"  # of the T2S graphs: fp32 or int8, where exported
     semantic_threads: int = 1
     acoustic_threads: int = 1
     first_audio_s: float = 0.25  # when a new utterance counts as late
@@ -27,6 +30,9 @@ class EngineConfig:
     fake_voices: int = 2
 
     def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            valid = ", ".join(PRECISIONS)
+            raise InvalidParameter("engine.precision", self.precision, valid)
         for name, low, high in (
             ("num_slots", 1, 256),
             ("max_positions", 64, 4000),

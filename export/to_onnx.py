@@ -40,7 +40,8 @@ def export_graph(spec: GraphSpec, folder: Path) -> GraphRecord:
     with warnings.catch_warnings():
         # torch's exporter warns about its own internals; our check below is what counts.
         warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        for chatty in ("torch.onnx", "onnx_ir", "onnxscript"):
+            logging.getLogger(chatty).setLevel(logging.ERROR)
         torch.onnx.export(
             spec.module,
             tuple(spec.inputs.values()),
@@ -109,17 +110,16 @@ def relative_error(expected: list[Array], actual: list[Array]) -> float:
 
 
 def _resized(spec: GraphSpec, factor: int) -> dict[str, Tensor]:
-    """Return inputs with other values whose varying axes are `factor` times as long, or length 1.
+    """Return inputs with other values whose varying axes are `factor` times as long.
 
-    Factor 1 stands for the shortest lengths: every varying axis is cut to one (or two) steps.
+    Factor 1 stands for the shortest lengths the graph takes.
     """
     resized = {}
     for name, tensor in spec.inputs.items():
         value = tensor
         for axis, dim in spec.dynamic[name].items():
             size = tensor.shape[axis]
-            shortest = 2 if str(dim).startswith("2") else 1
-            index = torch.arange(size * factor if factor > 1 else shortest) % size
+            index = torch.arange(size * factor if factor > 1 else dim.min) % size
             value = value.index_select(axis, index)
         resized[name] = value.roll(1) if value.is_floating_point() else value
     return resized

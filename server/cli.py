@@ -28,6 +28,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "serve": Subcommand("server.serve_command", "start the server"),
     "say": Subcommand("clients.say", "speak a text through a running server"),
     "voice": Subcommand("engine.voice_command", "add, list, show and remove voices"),
+    "export": Subcommand("export.command", "write the ONNX graphs of a model pack"),
     "model": Subcommand("engine.model_command", "import and inspect model packs"),
     "doctor": Subcommand("server.doctor_command", "report what works here and how to get the rest"),
 }

@@ -29,6 +29,11 @@ class BackendOptions(Protocol):
         ...
 
     @property
+    def precision(self) -> str:
+        """Of the T2S stage, for backends with a choice: fp32 or int8."""
+        ...
+
+    @property
     def semantic_threads(self) -> int:
         """CPU threads of the T2S stage."""
         ...
@@ -55,6 +60,9 @@ class BackendEntry:
 
 
 BACKENDS: Mapping[str, BackendEntry] = {
+    "onnxruntime": BackendEntry(
+        "engine.backends.onnx_backend", ("onnxruntime",), "pip install onnxruntime"
+    ),
     "torch": BackendEntry(
         "engine.backends.torch_backend",
         ("torch", "transformers"),

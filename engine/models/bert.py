@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 from transformers import BertConfig as HfBertConfig
 from transformers import BertModel
 
-from engine.errors import CheckpointError
 from engine.model_config import BertConfig
-
-_MARKS = ("[CLS]", "[SEP]", "[UNK]")
 
 
 class Bert(nn.Module):
@@ -34,23 +29,3 @@ class Bert(nn.Module):
         """Return the layer's rows, [CLS] and [SEP] included: int64 [B, L] -> [B, L, H]."""
         hidden: Tensor = self.network(ids).last_hidden_state
         return hidden
-
-
-class CharacterVocab:
-    """One token per character, as Chinese BERTs see Chinese text."""
-
-    def __init__(self, tokens: Sequence[str]) -> None:
-        """Index the tokens of a vocab.txt, in order of id.
-
-        Raises:
-            CheckpointError: If [CLS], [SEP] or [UNK] is missing.
-        """
-        self._ids = {token: index for index, token in enumerate(tokens)}
-        if missing := [mark for mark in _MARKS if mark not in self._ids]:
-            raise CheckpointError(f"the BERT's vocab.txt has no {', '.join(missing)}")
-
-    def encode(self, text: str) -> list[int]:
-        """Return [CLS], one id per character (the vocabulary is lower case), [SEP]."""
-        unknown = self._ids["[UNK]"]
-        characters = [self._ids.get(character.lower(), unknown) for character in text]
-        return [self._ids["[CLS]"], *characters, self._ids["[SEP]"]]

@@ -18,6 +18,7 @@ from engine.models.acoustic import AcousticNetwork
 from engine.models.ge2e import Ge2e
 from engine.models.whisper import WhisperEncoder
 from engine.pack import Pack, PackInfo, Part, write_pack
+from engine.text.character_vocab import CharacterVocab
 from engine.types import FloatArray
 from tests.numerics import STAGE, assert_close
 from tests.tiny_packs import tiny_pack
@@ -75,8 +76,8 @@ def test_six_tenths_of_a_second_of_silence_are_appended(
     samples = wave(16000)
     features = reference.ssl_features(np.concatenate((samples, np.zeros(9600, np.float32))))
     tokens = reference.semantic_tokens(samples)
-    np.testing.assert_array_equal(tokens, reference._acoustic.semantic_tokens(features))
-    without = reference._acoustic.semantic_tokens(reference.ssl_features(samples))
+    np.testing.assert_array_equal(tokens, reference._networks.codes(features))
+    without = reference._networks.codes(reference.ssl_features(samples))
     assert (len(tokens), len(without)) == (39, 24)
     assert tokens.dtype == np.int64
 
@@ -102,6 +103,8 @@ def test_one_bert_row_per_character(reference: TorchReference, pro: Pack) -> Non
     rows = reference.bert(text)
     assert rows is not None
     assert rows.shape == (len(text), pro.config.bert.dim)
+    whole = reference._networks.bert(np.array(CharacterVocab(vocab).encode(text)))
+    np.testing.assert_array_equal(rows, whole[1:-1])
     window = pro.config.bert.settings["max_position_embeddings"] - 2
     long = reference.bert((text * 9)[: window + 3])
     again = reference.bert((text * 9)[window : window + 3])

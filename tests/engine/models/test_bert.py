@@ -10,8 +10,9 @@ import torch
 
 from engine.checkpoint import FileKind, read_official
 from engine.errors import CheckpointError
-from engine.models.bert import Bert, CharacterVocab
+from engine.models.bert import Bert
 from engine.models.official_reference import bert_from_official
+from engine.text.character_vocab import CharacterVocab
 from tests.numerics import STAGE, assert_close
 
 

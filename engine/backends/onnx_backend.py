@@ -1,0 +1,91 @@
+"""The ONNX Runtime backend: exported graphs, no torch in the process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnxruntime as ort
+
+from engine.backends.onnx_acoustic import AcousticSizes, OnnxAcoustic
+from engine.backends.onnx_reference import OnnxReference
+from engine.backends.onnx_semantic import OnnxSemantic
+from engine.backends.onnx_session import CPU, open_session
+from engine.backends.registry import BackendOptions
+from engine.manifest import ExportManifest, check_file
+from engine.model_config import ModelConfig
+from engine.pack import Pack
+
+
+class OnnxBackend:
+    """See `Backend`."""
+
+    def __init__(self, pack: Pack, options: BackendOptions, *, provider: str = CPU) -> None:
+        """Open the graphs that speaking needs; those of enrolment open at their first use.
+
+        Raises:
+            CheckpointError: No graphs, or graphs of another pack, format or content.
+        """
+        folder = pack.path / "onnx"
+        manifest = ExportManifest.load(folder, pack_fingerprint=pack.fingerprint)
+        self._precision = precision_of(manifest, options.precision)
+        self._provider = provider
+        self.config: ModelConfig = pack.config
+        self.notice = pack.notice
+
+        def open_graph(graph: str, threads: int, precision: str = "fp32") -> ort.InferenceSession:
+            path = check_file(folder, manifest.record(graph, precision))
+            return open_session(path, threads=threads, provider=provider)
+
+        semantic, acoustic = options.semantic_threads, options.acoustic_threads
+        self.semantic = OnnxSemantic(
+            pack.config.t2s,
+            open_graph("prefill", semantic, self._precision["prefill"]),
+            open_graph("step", semantic, self._precision["step"]),
+            num_slots=options.num_slots,
+            max_positions=options.max_positions,
+        )
+        self.acoustic = OnnxAcoustic(
+            _sizes(pack.config, manifest.numbers),
+            text=open_graph("text", acoustic),
+            prior=open_graph("prior", acoustic),
+            flow=open_graph("flow", acoustic),
+            decoder=open_graph("decoder", acoustic),
+        )
+        self.reference = OnnxReference(pack, lambda graph: open_graph(graph, semantic))
+
+    def describe(self) -> dict[str, str]:
+        """See `Backend.describe`."""
+        return {
+            "backend": "onnxruntime",
+            "runtime": f"onnxruntime {ort.__version__}",
+            "provider": self._provider,
+            "device": "cpu" if self._provider == CPU else "cuda",
+            "precision": ", ".join(f"{g} {p}" for g, p in self._precision.items()),
+        }
+
+
+def create(pack: Pack, options: BackendOptions) -> OnnxBackend:
+    """Make the backend; the registry calls this."""
+    return OnnxBackend(pack, options)
+
+
+def precision_of(manifest: ExportManifest, wanted: str) -> Mapping[str, str]:
+    """Return the precision of each T2S graph: `wanted` where it was exported, else fp32."""
+    return {
+        graph: wanted if wanted in manifest.precisions(graph) else "fp32"
+        for graph in ("prefill", "step")
+    }
+
+
+def _sizes(config: ModelConfig, numbers: Mapping[str, int]) -> AcousticSizes:
+    acoustic = config.acoustic
+    return AcousticSizes(
+        sample_rate_hz=acoustic.sample_rate_hz,
+        hop=acoustic.hop,
+        latent_dim=acoustic.latent_dim,
+        source_rows=numbers["source_rows"],
+        flow_halo=numbers["flow_halo"],
+        decoder_halo=numbers["decoder_halo"],
+        num_phonemes=acoustic.num_phonemes,
+        codebook_size=acoustic.codebook_size,
+    )

@@ -1,0 +1,94 @@
+"""A pack's weights into its `onnx/` folder, with a manifest."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from engine.backends.torch_weights import load_weights
+from engine.manifest import FORMAT, ExportManifest, GraphRecord
+from engine.models.acoustic import AcousticNetwork
+from engine.models.t2s import T2S
+from engine.pack import Pack, Part
+from export.graphs import GraphSpec, acoustic_graphs, t2s_graphs
+from export.quantize import quantize_weights
+from export.reference_graphs import reference_graphs
+from export.to_onnx import export_graph
+
+logger = logging.getLogger(__name__)
+
+TOOLS = ("torch", "onnx", "onnxruntime")
+# The T2S is bound by the bytes of its weights; elsewhere 8 bits bring nothing.
+QUANTIZED = ("prefill", "step")
+
+
+def export_pack(
+    pack: Pack,
+    *,
+    int8: bool = True,
+    on_graph: Callable[[GraphRecord], None] = lambda record: None,
+) -> ExportManifest:
+    """Write every graph of `pack` and check each against torch.
+
+    The folder appears whole or not at all.
+
+    Args:
+        int8: Also write the 8-bit variants of the T2S graphs.
+        on_graph: Told of each graph as it is done.
+
+    Raises:
+        CheckpointError: The weights do not fit, or a graph's outputs are not torch's.
+    """
+    networks = _load(pack)
+    target = pack.path / "onnx"
+    with tempfile.TemporaryDirectory(dir=pack.path, prefix=".onnx-") as name:
+        folder = Path(name)
+        records: list[GraphRecord] = []
+        for spec in _specs(pack, *networks):
+            records.append(export_graph(spec, folder))
+            on_graph(records[-1])
+            if int8 and spec.name in QUANTIZED:
+                records.append(quantize_weights(spec, records[-1], folder))
+                on_graph(records[-1])
+        t2s, acoustic = networks
+        manifest = ExportManifest(
+            format=FORMAT,
+            pack_fingerprint=pack.fingerprint,
+            tools={tool: version(tool) for tool in TOOLS},
+            numbers={
+                "flow_halo": acoustic.flow_halo,
+                "decoder_halo": acoustic.decoder_halo,
+                "source_rows": acoustic.source_rows,
+            },
+            graphs=tuple(records),
+        )
+        manifest.save(folder)
+        if target.exists():
+            shutil.rmtree(target)
+        shutil.copytree(folder, target)
+    return manifest
+
+
+def _load(pack: Pack) -> tuple[T2S, AcousticNetwork]:
+    """Return the networks, ready for inference."""
+    t2s = T2S(pack.config.t2s)
+    load_weights(t2s, pack.tensors(Part.T2S), Part.T2S)
+    acoustic = AcousticNetwork(pack.config.acoustic)
+    load_weights(acoustic, pack.tensors(Part.ACOUSTIC), Part.ACOUSTIC)
+    acoustic.prepare_inference()
+    return t2s.eval().requires_grad_(False), acoustic
+
+
+def _specs(pack: Pack, t2s: T2S, acoustic: AcousticNetwork) -> list[GraphSpec]:
+    torch.set_num_threads(1)  # small graphs; more threads only get in each other's way
+    return [
+        *t2s_graphs(t2s, pack.config),
+        *acoustic_graphs(acoustic),
+        *reference_graphs(pack),
+    ]
