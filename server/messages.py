@@ -279,7 +279,7 @@ class Usage:
 
     chars: int
     audio_ms: int
-    gpu_ms: int
+    gpu_ms: int | None = None  # where the engine measures it per context
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +288,7 @@ class Timings:
 
     ttfa_ms: int  # first text received to first packet written
     queue_ms: int
-    rtf: float  # time spent synthesising / seconds of audio; < 1 is faster than real time
+    rtf: float  # time its sentences were in the engine / seconds of audio; < 1 keeps up
     underruns_est: int
 
 

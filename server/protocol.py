@@ -397,6 +397,12 @@ class SessionProtocol:
         self._is_closing = True
         return events.Disconnect(error_code(code).close, code)
 
+    def cancel_all(self, reason: str) -> list[Event]:
+        """Cancel every context; return what that asks for."""
+        for context in list(self._active.values()):
+            self._cancel(context, reason, None, None)
+        return self._take_events()
+
     def go_away(self, deadline_ms: int) -> None:
         """Announce that the server drains; no context can be opened from here on."""
         self._is_closing = True

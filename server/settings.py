@@ -41,7 +41,7 @@ class Chunking:
     """When buffered text becomes a sentence. Weights count a CJK character as 2."""
 
     auto: bool = False  # the caller sends whole phrases: each text message is a sentence
-    schedule: tuple[Annotated[int, Range(1, 500)], ...] = (8, 24, 120)
+    schedule: tuple[Annotated[int, Range(1, 500)], ...] = (8, 24)
     first_chunk_max_wait_ms: Annotated[int, Range(0, 5000)] = 250
     idle_flush_ms: Annotated[int, Range(50, 30000)] = 1500
 

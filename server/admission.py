@@ -1,0 +1,200 @@
+"""Who may connect, and how much: keys, origins, connections and active contexts. Pure.
+
+A refusal is a ClientError raised before the WebSocket upgrade, so that it becomes a plain HTTP
+answer with a status a client library understands (401, 403, 429, 503).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from server.config import LimitsSection, is_loopback
+from server.errors import ClientError, ConfigError
+
+ANONYMOUS = "anonymous"
+
+
+def hash_key(key: str) -> str:
+    """Return what the keys file holds for a key."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+class Keys:
+    """The API keys this server accepts, known by their hashes only."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        """Take {sha256 of key: name of its holder}; empty means that no key is asked for."""
+        self._names = dict(names)
+
+    @classmethod
+    def read(cls, path: Path) -> Keys:
+        """Read lines of `name sha256`; `#` starts a comment.
+
+        Raises:
+            ConfigError: If the file cannot be read, a line is something else, or it is empty.
+        """
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            text = f"server.keys_file {path} cannot be read: {error.strerror}"
+            raise ConfigError(text) from None
+        names: dict[str, str] = {}
+        for number, line in enumerate(lines, 1):
+            fields = line.split("#", 1)[0].split()
+            if not fields:
+                continue
+            digest = fields[-1].lower()
+            if len(fields) != 2 or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+                raise ConfigError(f"{path}:{number}: valid: NAME SHA256-OF-KEY")
+            names[digest] = fields[0]
+        if not names:
+            raise ConfigError(f"server.keys_file {path} holds no key")
+        return cls(names)
+
+    @property
+    def are_required(self) -> bool:
+        """True if a request without a key is refused."""
+        return bool(self._names)
+
+    def holder(self, key: str | None) -> str:
+        """Return whose key this is.
+
+        Raises:
+            ClientError: unauthorized.
+        """
+        if not self._names:
+            return ANONYMOUS
+        if key is None:
+            message = "no key, valid: Authorization: Bearer KEY"
+            raise ClientError("unauthorized", message)
+        given = hash_key(key)
+        # Every hash is compared in constant time: the answer's delay says nothing about them.
+        found = [name for digest, name in self._names.items() if hmac.compare_digest(digest, given)]
+        if not found:
+            raise ClientError("unauthorized", "the key is not one of this server's")
+        return found[0]
+
+
+def check_origin(origin: str | None, host: str | None, allowed: tuple[str, ...]) -> None:
+    """Refuse a browser page of another site (cross-site WebSocket hijacking).
+
+    Programs send no Origin and pass. A page of this server itself passes.
+
+    Raises:
+        ClientError: forbidden_origin.
+    """
+    if origin is None or origin in allowed or "*" in allowed:
+        return
+    parts = urlsplit(origin)
+    if origin != "null" and host is not None and parts.netloc == host:
+        return
+    raise ClientError(
+        "forbidden_origin", f"origin {origin!r:.200} is not allowed; add it to server.origins"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """One admitted connection."""
+
+    address: str
+    key: str
+
+
+class Admission:
+    """Counts connections and active contexts against the limits."""
+
+    def __init__(self, limits: LimitsSection) -> None:
+        self._limits = limits
+        self._by_address: Counter[str] = Counter()
+        self._by_key: Counter[str] = Counter()
+        self.num_connections = 0
+        self.num_contexts = 0
+        self.is_draining = False
+        self.is_ready = False
+
+    def enter(self, guest: Guest) -> None:
+        """Count a connection in.
+
+        Raises:
+            ClientError: draining, warming_up, overloaded or rate_limited.
+        """
+        limits = self._limits
+        self.check_open()
+        if self.num_connections >= limits.max_connections:
+            raise ClientError("overloaded", f"{limits.max_connections} connections are open")
+        # Behind a proxy on this machine everybody has the loopback address.
+        if not is_loopback(guest.address):
+            self._check(self._by_address[guest.address], limits.connections_per_ip, "this address")
+        if guest.key != ANONYMOUS:
+            self._check(self._by_key[guest.key], limits.connections_per_key, "this key")
+        self.num_connections += 1
+        self._by_address[guest.address] += 1
+        self._by_key[guest.key] += 1
+
+    def check_open(self) -> None:
+        """Refuse while the server drains or is not ready.
+
+        Raises:
+            ClientError: draining or warming_up.
+        """
+        if self.is_draining:
+            raise ClientError("draining", "the server is shutting down")
+        if not self.is_ready:
+            raise ClientError("warming_up", "the engine is not ready, try again shortly")
+
+    def leave(self, guest: Guest) -> None:
+        """Count a connection out."""
+        self.num_connections -= 1
+        for counter, name in ((self._by_address, guest.address), (self._by_key, guest.key)):
+            counter[name] -= 1
+            if not counter[name]:
+                del counter[name]
+
+    def open_context(self) -> None:
+        """Count a context in.
+
+        Raises:
+            ClientError: overloaded, if the engine has no room for another utterance.
+        """
+        limit = self._limits.max_active_contexts
+        if self.num_contexts >= limit:
+            raise ClientError("overloaded", f"{limit} contexts are active on this server")
+        self.num_contexts += 1
+
+    def close_context(self) -> None:
+        """Count a context out."""
+        self.num_contexts -= 1
+
+    @staticmethod
+    def _check(count: int, limit: int, whose: str) -> None:
+        if count >= limit:
+            raise ClientError("rate_limited", f"{limit} connections of {whose} are open")
+
+
+class TokenBucket:
+    """How many messages a session may send: `rate` per second, bursts of twice that.
+
+    Attributes:
+        is_short: From when it was empty until it is half full again.
+    """
+
+    def __init__(self, rate: float, now_s: float) -> None:
+        self._rate = rate
+        self._tokens = 2 * rate
+        self._last_s = now_s
+        self.is_short = False
+
+    def take(self, now_s: float) -> float:
+        """Take one token; return the seconds to wait before the next message is read."""
+        self._tokens = min(2 * self._rate, self._tokens + (now_s - self._last_s) * self._rate)
+        self._last_s = now_s
+        self._tokens -= 1
+        self.is_short = self._tokens < (self._rate if self.is_short else 0)
+        return max(0.0, -self._tokens / self._rate)

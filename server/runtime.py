@@ -1,0 +1,269 @@
+"""What a server is while it runs: engine, frontend, sessions, and their beginning and end."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Protocol
+
+from engine.client import EngineClient, EngineInfo
+from engine.types import Language, Phonemes
+from server import messages
+from server.admission import Admission, Keys
+from server.config import Config
+from server.errors import ClientError
+from server.metrics import Metrics
+from server.session import Session
+from server.settings import Settings
+from server.utterance import Services
+
+logger = logging.getLogger(__name__)
+
+_LAG_TICK_S = 0.5
+_CLOSE_S = 1.0  # for the last messages of a session that is closed at the deadline
+
+FEATURES = ("h16", "raw", "batch", "ack", "update", "preempt", "text_spoken")
+
+
+class FrontendPool(Protocol):
+    """The text frontends, in processes of their own."""
+
+    @property
+    def languages(self) -> frozenset[Language]:
+        """Languages that can be spoken here."""
+        ...
+
+    async def start(self) -> None:
+        """Load everything a first sentence needs."""
+        ...
+
+    async def phonemize(self, text: str, language: Language) -> Phonemes:
+        """See server.utterance.Frontend."""
+        ...
+
+    async def close(self) -> None:
+        """Stop the processes."""
+        ...
+
+
+def installed_version() -> str:
+    """Return the distribution's version; a checkout that is not installed has none."""
+    try:
+        return version("sovits-live")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a runtime is made of; tests give their own."""
+
+    engine: EngineClient
+    make_frontend: Callable[[EngineInfo], FrontendPool]
+
+
+class Runtime:
+    """See the module docstring. Use it on one event loop."""
+
+    def __init__(self, config: Config, parts: Parts) -> None:
+        """Read the keys; nothing starts before `run`.
+
+        Raises:
+            ConfigError: If the keys file cannot be used.
+        """
+        self.config = config
+        self.engine = parts.engine
+        self.metrics = Metrics()
+        self.admission = Admission(config.server.limits)
+        self.keys = Keys({})
+        if config.server.keys_file is not None:
+            self.keys = Keys.read(Path(config.server.keys_file).expanduser())
+        self.sessions: set[Session] = set()
+        self.failure: Exception | None = None  # what kept the engine from starting
+        self.lag_s = 0.0  # how late the event loop is
+        self._parts = parts
+        self._frontend: FrontendPool | None = None
+        self._services: Services | None = None
+        self._started = asyncio.Event()
+        self._is_empty = asyncio.Event()  # no session is open
+        self._is_empty.set()
+
+    async def run(self) -> AsyncIterator[None]:
+        """Start, yield at once, and stop everything after; a server listens while it loads."""
+        threads = self.config.server.encoder_threads
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="encoder") if threads else None
+        tasks = (
+            asyncio.create_task(self._start(pool), name="start-engine"),
+            asyncio.create_task(self._measure_lag(), name="loop-lag"),
+        )
+        try:
+            yield
+        finally:
+            self.admission.is_ready = False
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.engine.close()
+            if self._frontend is not None:
+                await self._frontend.close()
+            if pool is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _start(self, pool: Executor | None) -> None:
+        try:
+            await self.engine.start()
+            self._frontend = self._parts.make_frontend(self.engine.info)
+            await self._frontend.start()
+        except Exception as error:
+            self.failure = error
+        else:
+            self._services = self._make_services(self._frontend, pool)
+            self.admission.is_ready = True
+        self._started.set()
+
+    def _make_services(self, frontend: FrontendPool, pool: Executor | None) -> Services:
+        return Services(
+            engine=self.engine,
+            frontend=frontend,
+            metrics=self.metrics,
+            clock=asyncio.get_running_loop().time,
+            new_job_id=itertools.count(1).__next__,
+            new_seed=lambda: secrets.randbelow(2**53),
+            encoder_pool=pool,
+            synthesis_timeout_s=self.config.server.limits.synthesis_timeout_s,
+        )
+
+    async def wait_started(self) -> None:
+        """Return when the engine is warm.
+
+        Raises:
+            Exception: What kept it from starting.
+        """
+        await self._started.wait()
+        if self.failure is not None:
+            raise self.failure
+
+    async def _measure_lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _LAG_TICK_S
+            await asyncio.sleep(_LAG_TICK_S)
+            self.lag_s = loop.time() - due
+            self.metrics.loop_lag_seconds.set(self.lag_s)
+
+    async def drain(self) -> None:
+        """Refuse newcomers, let open contexts finish, close what is left at the deadline."""
+        self.admission.is_draining = True
+        deadline_s = self.config.server.drain_s
+        logger.info("draining", extra={"sessions": len(self.sessions)})
+        for session in list(self.sessions):
+            session.drain(deadline_s)
+        await self._wait_for_sessions(deadline_s)
+        for session in list(self.sessions):
+            session.close(1012, "draining")
+        await self._wait_for_sessions(_CLOSE_S)
+
+    async def wait_empty(self) -> None:
+        """Return when no session is open."""
+        await self._is_empty.wait()
+
+    async def _wait_for_sessions(self, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.wait_empty()
+        except TimeoutError:
+            pass
+
+    @contextmanager
+    def hosting(self, session: Session) -> Iterator[None]:
+        """Know a session while it runs, so that it can be drained."""
+        self.sessions.add(session)
+        self._is_empty.clear()
+        try:
+            yield
+        finally:
+            self.sessions.discard(session)
+            if not self.sessions:
+                self._is_empty.set()
+
+    # --- what sessions need -----------------------------------------------------------------------
+
+    @property
+    def services(self) -> Services:
+        """What utterances share; only when ready."""
+        assert self._services is not None
+        return self._services
+
+    @property
+    def status(self) -> str:
+        """What `/readyz` says: ready, or why not."""
+        if self.admission.is_draining:
+            return "draining"
+        if self.failure is not None:
+            return "failed"
+        if not self.admission.is_ready:
+            return "warming_up"
+        return "ready" if self.engine.is_ready else "engine_down"
+
+    def check(self, settings: Settings) -> None:
+        """Refuse settings that cannot be served.
+
+        Raises:
+            ClientError: voice_not_found, unsupported_lang or bad_message.
+        """
+        voice = self.engine.voices.get(settings.voice)
+        if voice is None:
+            valid = ", ".join(self.engine.voices) or "none; add one with: sovits-live voice add"
+            raise ClientError("voice_not_found", f"voice is {settings.voice!r}, valid: {valid}")
+        if settings.style not in voice.styles:
+            valid = ", ".join(voice.styles)
+            raise ClientError("voice_not_found", f"style is {settings.style!r}, valid: {valid}")
+        assert self._frontend is not None
+        spoken = [str(language) for language in sorted(self._frontend.languages)]
+        if settings.lang not in (Language.AUTO, *spoken):
+            valid = ", ".join([*spoken, "auto"])
+            raise ClientError("unsupported_lang", f"lang is {settings.lang!r}, valid: {valid}")
+        most = self.config.server.limits.lead_ms_max
+        if settings.lead_ms > most:
+            raise ClientError("bad_message", f"lead_ms is {settings.lead_ms}, valid: 0 to {most}")
+
+    def defaults(self) -> Settings:
+        """Return what sessions start from; if its voice is not there, with the first that is."""
+        settings, voices = self.config.audio, self.engine.voices
+        if settings.voice in voices or not voices:
+            return settings
+        return replace(settings, voice=next(iter(voices)))
+
+    def ready_message(self, session_id: str) -> messages.Ready:
+        """Return the greeting of a session."""
+        limits, info = self.config.server.limits, self.engine.info
+        return messages.Ready(
+            session_id=session_id,
+            server="sovits-live",
+            model=info.pack,
+            version=installed_version(),
+            limits=messages.PublishedLimits(
+                max_contexts=limits.max_contexts,
+                max_text_bytes=limits.max_text_bytes,
+                max_buffer_chars=limits.max_buffer_chars,
+                max_session_chars=limits.max_session_chars,
+                idle_timeout_s=limits.idle_timeout_s,
+                session_ttl_s=limits.session_ttl_s,
+                lead_ms_max=limits.lead_ms_max,
+                write_stall_s=limits.write_stall_s,
+                msgs_per_s=limits.msgs_per_s,
+            ),
+            load=messages.Load(max(0, limits.max_active_contexts - self.admission.num_contexts)),
+            sample_rate=info.sample_rate_hz,
+            features=FEATURES,
+            voices=tuple(self.engine.voices),
+            notice=info.notice or None,
+        )

@@ -1,0 +1,330 @@
+"""One native WebSocket: pumps messages between the socket, the protocol and the utterances.
+
+The only file of the native protocol that touches a socket. All tasks belong to one group: when the
+socket is gone, everything the session started is cancelled with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from aiohttp import WSMsgType, web
+
+from server import events, messages
+from server.admission import Admission, TokenBucket
+from server.config import LimitsSection
+from server.errors import ClientError
+from server.frames import AudioPacket
+from server.messages import ServerMessage
+from server.outbox import Sent
+from server.protocol import Limits, SessionProtocol
+from server.settings import Settings
+from server.utterance import Services, Utterance
+
+logger = logging.getLogger(__name__)
+
+_TICK_S = 0.25  # how often timeouts are looked at
+_CLOSE_TIMEOUT_S = 2.0
+_OVERLOADED_RETRY_MS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """What a session is given by its server.
+
+    Attributes:
+        check: Raises ClientError for settings that cannot be served.
+        make_ready: Makes the greeting of a session, given its id.
+    """
+
+    limits: LimitsSection
+    defaults: Settings
+    check: Callable[[Settings], None]
+    make_ready: Callable[[str], messages.Ready]
+
+
+class _Over(Exception):
+    """Ends the session's tasks."""
+
+
+class _ContextSink:
+    """The native form of a Sink: one context of the protocol."""
+
+    def __init__(self, session: Session, alias: int) -> None:
+        self._session = session
+        self._alias = alias
+
+    def send(self, message: ServerMessage) -> bool:
+        """See Sink."""
+        is_sent = self._session.protocol.send(self._alias, message)
+        self._session.wake()
+        return is_sent
+
+    def audio(self, packets: Sequence[AudioPacket]) -> bool:
+        """See Sink."""
+        is_sent = self._session.protocol.send_audio(self._alias, packets)
+        self._session.wake()
+        return is_sent
+
+    def fail(self, code: str, message: str, *, request_id: str, retry_after_ms: int | None) -> None:
+        """See Sink."""
+        self._session.protocol.fail(
+            self._alias, code, message, request_id=request_id, retry_after_ms=retry_after_ms
+        )
+        self._session.wake()
+
+    def starve(self) -> None:
+        """See Sink."""
+        self._session.protocol.starve(self._alias)
+
+    def sent(self) -> Sent:
+        """See Sink."""
+        return self._session.protocol.sent(self._alias)
+
+
+class Session:
+    """See the module docstring."""
+
+    def __init__(
+        self,
+        ws: web.WebSocketResponse,
+        services: Services,
+        admission: Admission,
+        options: SessionOptions,
+        *,
+        transport: asyncio.Transport | None,
+    ) -> None:
+        self.id = uuid.uuid4().hex
+        self._ws = ws
+        self._services = services
+        self._admission = admission
+        self._options = options
+        self._transport = transport
+        limits = options.limits
+        self.protocol = SessionProtocol(
+            Limits(
+                limits.max_contexts,
+                limits.max_text_bytes,
+                limits.max_buffer_chars,
+                limits.max_session_chars,
+            ),
+            options.defaults,
+            new_request_id=lambda: uuid.uuid4().hex[:16],
+            unix_ms=lambda: time.time_ns() // 1_000_000,
+            check=options.check,
+        )
+        self._utterances: dict[int, Utterance] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._woken = asyncio.Event()
+        self._closed = asyncio.Event()  # our close message is written and answered
+        self._closing: tuple[int, str] | None = None  # code and reason, once all is written
+        self._closes_when_idle: tuple[int, str] | None = None  # once no context is open
+        now = services.clock()
+        self._started_s = now
+        self._last_activity_s = now
+        self._write_started_s: float | None = None
+        self._throttled_since_s: float | None = None
+
+    def wake(self) -> None:
+        """Let the writer look for messages."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Live until the socket closes."""
+        metrics = self._services.metrics
+        metrics.connections.inc()
+        logger.info("session opened", extra={"session": self.id})
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                group.create_task(self._write(), name="writer")
+                group.create_task(self._watch(), name="watch")
+                self.protocol.send_session(self._options.make_ready(self.id))
+                self.wake()
+                await self._read()
+                raise _Over
+        except* _Over:
+            pass
+        except* Exception:
+            # Past the upgrade nobody else can answer: an HTTP error would be garbage in the stream.
+            logger.exception("session failed", extra={"session": self.id})
+            await self._ws.close(code=1011, message=b"internal")
+        finally:
+            metrics.connections.dec()
+            fields = {"session": self.id, "close_code": self._ws.close_code}
+            logger.info("session closed", extra=fields)
+
+    def drain(self, deadline_s: float) -> None:
+        """Finish the open contexts, then close."""
+        self.protocol.go_away(round(deadline_s * 1000))
+        self._close_when_idle(1012, "draining")
+
+    def close(self, code: int, reason: str) -> None:
+        """Close once what is queued is written."""
+        self._closing = self._closing or (code, reason)
+        self.wake()
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        """Handle messages until the socket closes."""
+        bucket = TokenBucket(self._options.limits.msgs_per_s, self._services.clock())
+        while True:
+            message = await self._ws.receive()
+            if message.type is WSMsgType.TEXT:
+                happened = self.protocol.receive_text(message.data)
+            elif message.type is WSMsgType.BINARY:
+                happened = self.protocol.receive_binary(message.data)
+            else:
+                return
+            self._last_activity_s = self._services.clock()
+            for event in happened:
+                self._handle(event)
+            self.wake()
+            await self._throttle(bucket)
+            if self._closing is not None:
+                await self._closed.wait()
+                return
+
+    async def _throttle(self, bucket: TokenBucket) -> None:
+        """Read more slowly than a flood comes; nothing is lost, TCP tells the client."""
+        now = self._services.clock()
+        wait_s = bucket.take(now)
+        if not bucket.is_short:
+            self._throttled_since_s = None
+            return
+        if self._throttled_since_s is None:
+            self._throttled_since_s = now
+            text = f"more than {self._options.limits.msgs_per_s} messages per second"
+            self.protocol.warn("rate_limited", text)
+            self.wake()
+        elif now - self._throttled_since_s > self._options.limits.write_stall_s:
+            self._end("rate_limited", "too many messages for too long")
+        await asyncio.sleep(wait_s)
+
+    def _handle(self, event: events.Event) -> None:
+        match event:
+            case events.ContextOpened():
+                self._open(event)
+            case events.TextAppended(alias, text):
+                self._utterances[alias].append(text)
+            case events.FlushRequested(alias, flush_id):
+                self._utterances[alias].flush(flush_id)
+            case events.TextEnded(alias):
+                self._utterances[alias].end()
+            case events.CancelRequested(alias):
+                self._utterances[alias].cancel(event)
+            case events.PlaybackAcked(alias, played_ms, seq):
+                self._utterances[alias].ack(played_ms, seq)
+            case events.SettingsUpdated(alias, settings):
+                self._utterances[alias].update(settings)
+            case events.ResumeRequested():
+                self.protocol.warn("resume_failed", "no session is kept for this token")
+            case events.CloseRequested(mode):
+                if mode == "now":
+                    for cancelled in self.protocol.cancel_all("closed"):
+                        self._handle(cancelled)
+                self._close_when_idle(1000, "")
+            case events.Disconnect(code, reason):
+                self.close(code, reason)
+
+    def _open(self, event: events.ContextOpened) -> None:
+        sink = _ContextSink(self, event.alias)
+        utterance = Utterance(
+            self._services, sink, ctx=event.ctx, alias=event.alias, settings=event.settings
+        )
+        self._utterances[event.alias] = utterance
+        assert self._group is not None
+        self._group.create_task(self._live(utterance), name=f"utterance-{event.alias}")
+
+    async def _live(self, utterance: Utterance) -> None:
+        """Run an utterance within the server's limit of active ones."""
+        try:
+            self._admission.open_context()
+        except ClientError as error:
+            utterance.refuse(error.code, error.message, retry_after_ms=_OVERLOADED_RETRY_MS)
+        else:
+            self._services.metrics.active_contexts.inc()
+            try:
+                await utterance.run()
+            finally:
+                self._services.metrics.active_contexts.dec()
+                self._admission.close_context()
+        self._after_context()
+
+    def _after_context(self) -> None:
+        self._last_activity_s = self._services.clock()
+        for alias in [a for a in self._utterances if self.protocol.state_of(a) is None]:
+            del self._utterances[alias]
+        if self._closes_when_idle is not None and not self.protocol.num_active:
+            self.close(*self._closes_when_idle)
+
+    def _close_when_idle(self, code: int, reason: str) -> None:
+        self._closes_when_idle = self._closes_when_idle or (code, reason)
+        if not self.protocol.num_active:
+            self.close(*self._closes_when_idle)
+        self.wake()
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    async def _write(self) -> None:
+        """Write what the protocol has, in order."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            while (data := self.protocol.take()) is not None:
+                self._write_started_s = self._services.clock()
+                try:
+                    if isinstance(data, str):
+                        await self._ws.send_str(data)
+                    else:
+                        self._last_activity_s = self._write_started_s
+                        await self._ws.send_bytes(data)
+                except ConnectionError:
+                    return  # the reader sees the end of the socket
+                self._write_started_s = None
+            if self._closing is not None:
+                code, reason = self._closing
+                await self._ws.close(code=code, message=reason.encode())
+                self._closed.set()
+                return
+
+    # --- timeouts ---------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """End a session that is idle, too old, or does not read."""
+        limits = self._options.limits
+        is_expiring = False
+        while True:
+            await asyncio.sleep(_TICK_S)
+            now = self._services.clock()
+            if self._stalled_s(now) > limits.write_stall_s:
+                self._end("slow_consumer", f"nothing was read for {limits.write_stall_s:g} s")
+                await asyncio.sleep(_CLOSE_TIMEOUT_S)
+                if self._transport is not None:
+                    self._transport.abort()  # the close message cannot be written either
+                return
+            if self._closing is not None:
+                continue
+            if now - self._last_activity_s > limits.idle_timeout_s:
+                self._end("idle_timeout", f"nothing happened for {limits.idle_timeout_s:g} s")
+            elif now - self._started_s > limits.session_ttl_s and not is_expiring:
+                is_expiring = True
+                self.protocol.go_away(0)
+                self._close_when_idle(4408, "session_expired")
+
+    def _stalled_s(self, now: float) -> float:
+        """Return how long the listener has held up a write or a context."""
+        writing = 0.0 if self._write_started_s is None else now - self._write_started_s
+        return max([writing, *(u.stalled_s(now) for u in self._utterances.values())])
+
+    def _end(self, code: str, message: str) -> None:
+        """End the session with an error."""
+        event = self.protocol.end_session(code, message)
+        self._services.metrics.errors.labels(code).inc()
+        self._handle(event)

@@ -1,0 +1,516 @@
+"""One context's life: text deltas in, sentences through the engine, packets out.
+
+    inbox ─_split─> sentences ─_speak─> phonemes ─engine─> chunks ─_deliver─> packets
+
+Three tasks of one group, each waiting for the one before it. Sentences are synthesized ahead of
+the one being delivered and delivered in order. A cancel ends the group; leaving the engine's
+context manager is what stops the work there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+import numpy as np
+
+from engine.client import EngineClient
+from engine.errors import Overloaded, SovitsError
+from engine.text.splitter import SentenceSplitter, SplitterOptions
+from engine.types import (
+    AudioChunk,
+    Language,
+    Phonemes,
+    Sentence,
+    SentenceJob,
+    StreamMode,
+    SynthesisParams,
+)
+from server import messages
+from server.delivery import Delivery
+from server.encoder import AudioEncoder
+from server.errors import ERROR_CODES
+from server.events import CancelRequested
+from server.metrics import Metrics
+from server.pacing import Pacer
+from server.settings import Settings
+from server.sink import Sink
+from server.transcript import CLOCK_HZ, Transcript
+
+logger = logging.getLogger(__name__)
+
+_AHEAD = 3  # sentences in the engine or waiting to be delivered
+_NOTHING_MS = 40  # of silence for a text without anything to speak: clients wait for audio
+_GRANT_AHEAD_S = 1.0  # what the engine may make beyond the listener's lead
+_GRANT_STEP_S = 0.2  # do not tell the engine of less
+
+
+class Frontend(Protocol):
+    """Text to phonemes, in a process of its own."""
+
+    async def phonemize(self, text: str, language: Language) -> Phonemes:
+        """Return the sentence in the pack's symbols.
+
+        Raises:
+            TextError: If it cannot be spoken.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What all utterances of a server share."""
+
+    engine: EngineClient
+    frontend: Frontend
+    metrics: Metrics
+    clock: Callable[[], float]
+    new_job_id: Callable[[], int]
+    new_seed: Callable[[], int]
+    encoder_pool: Executor | None
+    synthesis_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Flush:
+    id: str | int | None
+
+
+class _End:
+    """No more text."""
+
+
+@dataclass(slots=True, eq=False)
+class _Spoken:
+    """A sentence on its way: its chunks arrive in `chunks`, None after the last."""
+
+    sentence: Sentence
+    settings: Settings
+    cut_s: float
+    chunks: asyncio.Queue[AudioChunk | None] = field(default_factory=asyncio.Queue)
+    phonemes: Phonemes | None = None  # None: nothing to speak
+
+
+_Planned: TypeAlias = _Spoken | _Flush | _End
+
+
+class _Cancelled(Exception):
+    """Ends the task group."""
+
+
+class SynthesisTimeout(SovitsError):
+    """The engine gave nothing for too long."""
+
+    code = "synthesis_timeout"
+    retryable = True
+
+
+class Utterance:
+    """See the module docstring. Commands return at once; `run` is the life."""
+
+    def __init__(
+        self, services: Services, sink: Sink, *, ctx: str, alias: int, settings: Settings
+    ) -> None:
+        self.ctx = ctx
+        self.id = uuid.uuid4().hex
+        self._alias = alias
+        self._services = services
+        self._sink = sink
+        self._settings = settings
+        self._seed = services.new_seed() if settings.seed is None else settings.seed
+        self._inbox: asyncio.Queue[str | _Flush | _End] = asyncio.Queue()
+        self._planned: asyncio.Queue[_Planned] = asyncio.Queue()
+        self._ready: asyncio.Queue[_Planned] = asyncio.Queue()
+        self._slots = asyncio.Semaphore(_AHEAD)
+        self._stop = asyncio.Event()
+        self._cancel: CancelRequested | None = None
+        self._cancelled_s = 0.0
+        self._transcript = Transcript()
+        self._splitter = SentenceSplitter(splitter_options(settings))
+        self._pacer = Pacer(settings.lead_ms / 1000)
+        self._delivery: Delivery | None = None
+        self._first_text_s: float | None = None
+        self._granted_s = 0.0
+        self._engine_s = 0.0  # sum over sentences of the time in the engine
+        self._queue_s = 0.0
+        self._num_cut = 0  # sentences
+        self._num_delivered = 0
+        self.is_over = False
+
+    # --- commands ---------------------------------------------------------------------------------
+
+    def append(self, text: str) -> None:
+        """Take more text."""
+        if self._first_text_s is None:
+            self._first_text_s = self._services.clock()
+        self._transcript.append(text)
+        self._inbox.put_nowait(text)
+
+    def flush(self, flush_id: str | int | None) -> None:
+        """Speak what is buffered; answered by `flush.done`."""
+        self._inbox.put_nowait(_Flush(flush_id))
+
+    def end(self) -> None:
+        """Take no more text and finish."""
+        self._inbox.put_nowait(_End())
+
+    def update(self, settings: Settings) -> None:
+        """Speak the next sentences with these settings."""
+        self._settings = settings
+
+    def ack(self, played_ms: float | None, seq: int | None) -> None:
+        """Take the listener's position."""
+        if played_ms is None:
+            if seq is None:
+                return
+            played_ms = (seq + 1) * float(self._settings.format.frame_ms)
+        self._pacer.acked(played_ms / 1000, self._services.clock())
+        if self._delivery is not None:
+            self._delivery.nudge()
+
+    def cancel(self, request: CancelRequested) -> None:
+        """Stop; answered by `context.cancelled`."""
+        if self._cancel is None:
+            self._cancel = request
+            self._cancelled_s = self._services.clock()
+            self._stop.set()
+            if self.is_over:
+                self._report_cancel()
+
+    def refuse(self, code: str, message: str, *, retry_after_ms: int) -> None:
+        """End before it began."""
+        self.is_over = True
+        request_id = uuid.uuid4().hex[:16]
+        self._sink.fail(code, message, request_id=request_id, retry_after_ms=retry_after_ms)
+        self._services.metrics.errors.labels(code).inc()
+
+    def stalled_s(self, now_s: float) -> float:
+        """Return how long it has waited for a listener who says nothing."""
+        return 0.0 if self.is_over else self._pacer.stalled_s(now_s)
+
+    # --- life -------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Live until everything is sent, a cancel or a failure; never raises but CancelledError."""
+        try:
+            encoder = self._make_encoder()
+            self._announce(encoder)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._watch_stop(), name="watch")
+                group.create_task(self._split(), name="split")
+                group.create_task(self._speak(group), name="speak")
+                await self._deliver()
+                self._stop.set()
+            if self._cancel is None:
+                self._conclude()
+            else:  # it came while the last task was ending
+                self._report_cancel()
+        except* _Cancelled:
+            self._report_cancel()
+        except* Exception as errors:
+            self._fail(_first(errors))
+        finally:
+            self.is_over = True
+            self._services.engine.forget(self.id)
+
+    def _make_encoder(self) -> AudioEncoder:
+        settings, services = self._settings, self._services
+        encoder = AudioEncoder(
+            settings.format.codec,
+            source_hz=services.engine.info.sample_rate_hz,
+            rate_hz=settings.format.rate,
+            frame_ms=settings.format.frame_ms,
+            bitrate=settings.format.bitrate,
+        )
+        self._delivery = Delivery(
+            self._sink,
+            encoder,
+            self._pacer,
+            clock=services.clock,
+            executor=services.encoder_pool,
+            may_batch=settings.framing == "h16",
+            on_sent=self._grant,
+        )
+        return encoder
+
+    def _announce(self, encoder: AudioEncoder) -> None:
+        settings = self._settings
+        started = messages.ContextStarted(
+            ctx=self.ctx,
+            alias=self._alias,
+            codec=settings.format.codec,
+            rate=settings.format.rate,
+            frame_ms=settings.format.frame_ms,
+            pre_skip=encoder.pre_skip48,
+            voice=settings.voice,
+            style=settings.style,
+            lang=settings.lang,
+            speed=settings.speed,
+            seed=self._seed,
+            lead_ms=settings.lead_ms,
+        )
+        self._sink.send(started)
+
+    async def _watch_stop(self) -> None:
+        await self._stop.wait()
+        if self._cancel is not None:
+            raise _Cancelled
+
+    # --- text to sentences ------------------------------------------------------------------------
+
+    async def _split(self) -> None:
+        splitter, clock = self._splitter, self._services.clock
+        while True:
+            deadline = splitter.next_deadline()
+            command: str | _Flush | _End | None
+            try:
+                async with asyncio.timeout(
+                    None if deadline is None else max(0.0, deadline - clock())
+                ):
+                    command = await self._inbox.get()
+            except TimeoutError:
+                command = None
+            splitter.set_lead(self._pacer.lead_s(clock()))
+            if isinstance(command, _End):
+                self._plan(splitter.finish())
+                self._planned.put_nowait(command)
+                return
+            if isinstance(command, _Flush):
+                self._plan(splitter.flush())
+                self._planned.put_nowait(command)
+            elif command is None:
+                self._plan(splitter.poll(clock()))
+            else:
+                self._plan(splitter.feed(command, clock()))
+
+    def _plan(self, sentences: list[Sentence]) -> None:
+        now = self._services.clock()
+        for sentence in sentences:
+            self._planned.put_nowait(_Spoken(sentence, self._settings, now))
+            self._num_cut += 1
+
+    # --- sentences to chunks ----------------------------------------------------------------------
+
+    async def _speak(self, group: asyncio.TaskGroup) -> None:
+        """Start the synthesis of each sentence in turn, a few ahead of delivery."""
+        while True:
+            planned = await self._planned.get()
+            if isinstance(planned, _Spoken):
+                await self._slots.acquire()
+                await self._start(planned, group)
+            self._ready.put_nowait(planned)
+            if isinstance(planned, _End):
+                return
+
+    async def _start(self, spoken: _Spoken, group: asyncio.TaskGroup) -> None:
+        text = spoken.sentence.text
+        if text.strip():
+            language = Language(spoken.settings.lang)
+            phonemes = await self._services.frontend.phonemize(text, language)
+            if len(phonemes):
+                spoken.phonemes = phonemes
+                name = f"sentence-{spoken.sentence.index}"
+                group.create_task(self._synthesize(spoken, self._job(spoken, phonemes)), name=name)
+                return
+        spoken.chunks.put_nowait(None)
+
+    def _job(self, spoken: _Spoken, phonemes: Phonemes) -> SentenceJob:
+        settings = spoken.settings
+        params = SynthesisParams(
+            top_k=settings.top_k,
+            top_p=settings.top_p,
+            temperature=settings.temperature,
+            repetition_penalty=settings.repetition_penalty,
+            speed=settings.speed,
+            noise_scale=settings.noise_scale,
+            seed=self._seed,
+            mode=StreamMode(settings.mode),
+        )
+        return SentenceJob(
+            job_id=self._services.new_job_id(),
+            utterance_id=self.id,
+            sentence_index=spoken.sentence.index,
+            phonemes=phonemes,
+            voice_id=settings.voice,
+            style=settings.style,
+            params=params,
+            pause_ms=spoken.sentence.pause_ms,
+        )
+
+    async def _synthesize(self, spoken: _Spoken, job: SentenceJob) -> None:
+        started = self._services.clock()
+        if not self._granted_s:
+            self._grant()
+        async with self._services.engine.synthesize(job) as chunks:
+            async for chunk in chunks:
+                spoken.chunks.put_nowait(chunk)
+        spoken.chunks.put_nowait(None)
+        self._engine_s += self._services.clock() - started
+
+    # --- chunks to packets ------------------------------------------------------------------------
+
+    async def _deliver(self) -> None:
+        """Send everything in order until the end of the text."""
+        assert self._delivery is not None
+        while True:
+            if self._num_delivered == self._num_cut and self._inbox.empty():
+                self._sink.starve()
+            planned = await self._ready.get()
+            if isinstance(planned, _Spoken):
+                await self._deliver_sentence(planned)
+                self._num_delivered += 1
+                self._slots.release()
+            elif isinstance(planned, _Flush):
+                pts_end = self._delivery.position48
+                self._sink.send(messages.FlushDone(self.ctx, pts_end, planned.id))
+            else:
+                break
+        if not self._delivery.total_samples48:
+            rate = self._services.engine.info.sample_rate_hz
+            await self._delivery.feed(np.zeros(rate * _NOTHING_MS // 1000, np.float32))
+        await self._delivery.finish()
+
+    async def _deliver_sentence(self, spoken: _Spoken) -> None:
+        assert self._delivery is not None
+        chunk = await self._next_chunk(spoken)
+        if spoken.phonemes is None or chunk is None:
+            return
+        if spoken.sentence.index == 0:
+            self._queue_s = self._services.clock() - spoken.cut_s
+        sentence = spoken.sentence
+        pts = self._delivery.begin(sentence.index)
+        times = self._transcript.begin(sentence, spoken.phonemes, pts)
+        started = messages.SegmentStarted(
+            ctx=self.ctx,
+            seg=sentence.index,
+            text=sentence.text,
+            pts=pts,
+            start=sentence.start,
+            end=sentence.end,
+            norm=spoken.phonemes.normalized_text,
+        )
+        self._sink.send(started)
+        while chunk is not None:
+            times.add(chunk)
+            await self._delivery.feed(chunk.samples)
+            chunk = await self._next_chunk(spoken)
+        pts_end = self._delivery.position48
+        self._sink.send(messages.SegmentDone(self.ctx, sentence.index, pts_end))
+
+    async def _next_chunk(self, spoken: _Spoken) -> AudioChunk | None:
+        limit_s = self._services.synthesis_timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                return await spoken.chunks.get()
+        except TimeoutError:
+            text = f"sentence {spoken.sentence.index} gave no audio for {limit_s:g} s"
+            raise SynthesisTimeout(text) from None
+
+    def _grant(self) -> None:
+        """Let the engine make what the listener will soon want."""
+        now = self._services.clock()
+        granted = self._pacer.played_s(now) + self._pacer.max_lead_s + _GRANT_AHEAD_S
+        if granted >= self._granted_s + _GRANT_STEP_S:
+            self._granted_s = granted
+            self._services.engine.grant(self.id, granted)
+
+    # --- ends -------------------------------------------------------------------------------------
+
+    def _conclude(self) -> None:
+        """Say that everything is sent."""
+        assert self._delivery is not None
+        delivery, metrics = self._delivery, self._services.metrics
+        audio_s = delivery.total_samples48 / CLOCK_HZ
+        chars = len(self._transcript.text)
+        first_text = self._first_text_s
+        first_packet = delivery.first_packet_s
+        ttfa_s = 0.0 if first_text is None or first_packet is None else first_packet - first_text
+        rtf = self._engine_s / audio_s
+        done = messages.ContextDone(
+            ctx=self.ctx,
+            total_samples48=delivery.total_samples48,
+            packets=delivery.num_packets,
+            usage=messages.Usage(chars, round(audio_s * 1000)),
+            timings=messages.Timings(
+                ttfa_ms=round(ttfa_s * 1000),
+                queue_ms=round(self._queue_s * 1000),
+                rtf=round(rtf, 4),
+                underruns_est=self._pacer.num_underruns,
+            ),
+        )
+        if not self._sink.send(done):
+            return
+        metrics.ttfa_seconds.labels("native", self._settings.voice).observe(ttfa_s)
+        metrics.rtf.observe(rtf)
+        metrics.queue_seconds.observe(self._queue_s)
+        metrics.audio_seconds.inc(audio_s)
+        metrics.contexts.labels("done").inc()
+        fields = {"utterance": self.id, "chars": chars, "audio_s": round(audio_s, 2)}
+        logger.info("context done", extra={**fields, "ttfa_ms": done.timings.ttfa_ms})
+
+    def _report_cancel(self) -> None:
+        """Say what was sent and heard."""
+        request = self._cancel
+        assert request is not None
+        now = self._services.clock()
+        sent = self._sink.sent()
+        sent_s = sent.pts_end / CLOCK_HZ
+        played_s = min(sent_s, self._pacer.played_s(now))
+        if request.played_ms is not None:
+            played_s = min(sent_s, request.played_ms / 1000)
+        spoken, remaining = self._transcript.split_at(round(played_s * CLOCK_HZ))
+        stop_s = 0.0 if self.is_over else now - self._cancelled_s
+        answer = messages.ContextCancelled(
+            ctx=self.ctx,
+            reason=request.reason,
+            sent_ms=round(sent_s * 1000),
+            played_ms=round(played_s * 1000),
+            text_spoken=spoken,
+            text_remaining=remaining,
+            stop_ms=round(stop_s * 1000),
+            last_seq=sent.last_seq,
+            fade_ms=None if request.fade_ms is None else round(request.fade_ms),
+        )
+        self._sink.send(answer)
+        self._services.metrics.cancel_stop_seconds.observe(stop_s)
+        self._services.metrics.contexts.labels("cancelled").inc()
+
+    def _fail(self, error: Exception) -> None:
+        request_id = uuid.uuid4().hex[:16]
+        code, text = "internal", f"an error of the server; its log has it as {request_id}"
+        retry_after_ms = error.retry_after_ms if isinstance(error, Overloaded) else None
+        if isinstance(error, SovitsError):
+            code, text = error.code, str(error)
+        if code not in ERROR_CODES or code == "internal":
+            logger.error("context failed", exc_info=error, extra={"request_id": request_id})
+        else:
+            fields = {"utterance": self.id, "code": code, "request_id": request_id}
+            logger.warning("context failed", extra=fields)
+        self._sink.fail(code, text, request_id=request_id, retry_after_ms=retry_after_ms)
+        self._services.metrics.errors.labels(code).inc()
+        self._services.metrics.contexts.labels("failed").inc()
+
+
+def splitter_options(settings: Settings) -> SplitterOptions:
+    """Return the splitter's options for a context's settings."""
+    chunking = settings.chunking
+    return SplitterOptions(
+        schedule=chunking.schedule,
+        first_chunk_max_wait_ms=chunking.first_chunk_max_wait_ms,
+        idle_flush_ms=chunking.idle_flush_ms,
+        auto_mode=chunking.auto,
+    )
+
+
+def _first(errors: BaseExceptionGroup[Exception]) -> Exception:
+    """Return the first single error of a group."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, Exception)
+    return error
