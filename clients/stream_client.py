@@ -195,6 +195,8 @@ class StreamClient:
                 subprotocols=[Subprotocol(SUBPROTOCOL)],
                 additional_headers=self._headers,
                 compression=None,  # Opus does not compress
+                # A proxy of the environment is used, but not to reach this machine.
+                proxy=None if _is_loopback(self._url) else True,
                 max_size=_MAX_MESSAGE_BYTES,
                 open_timeout=self._open_timeout_s,
                 close_timeout=_CLOSE_TIMEOUT_S,
@@ -323,6 +325,11 @@ class StreamClient:
         self._contexts.pop(context.id, None)
         self._by_alias = {a: c for a, c in self._by_alias.items() if c is not context}
         self._unheard = [entry for entry in self._unheard if entry[0] is not context]
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host == "localhost" or host.startswith("127.") or host == "::1"
 
 
 def _refused(url: str, error: InvalidStatus) -> ConnectFailed:
