@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,9 @@ from engine.errors import BackendUnavailable
 from engine.text.zh.polyphones import PARTICLES, Reading, corrections, dictionary_pinyin, is_phrase
 from engine.text.zh.wordpiece import WordPiece
 from engine.text.zh.words import Token
-from engine.types import IntArray
+from engine.types import FloatArray, IntArray
+
+logger = logging.getLogger(__name__)
 
 # Characters the model is not asked about and those whose listed reading is not trusted.
 # Source: upstream text/g2pw/onnx_api.py @48b1a01.
@@ -70,6 +73,7 @@ class G2pw:
         self._tables = tables
         self._vocabulary = vocabulary
         self._to_traditional = to_traditional
+        self._shares_text = self._probe()
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -97,6 +101,7 @@ class G2pw:
 
         options = ort.SessionOptions()
         options.intra_op_num_threads = 2
+        options.log_severity_level = 4  # the probe may fail on purpose
         session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         tables = _read_tables(folder)
         return cls(session, tables, WordPiece.read(folder / "vocab.txt"), opencc.OpenCC("s2tw"))
@@ -148,17 +153,42 @@ class G2pw:
         if tables.masked:
             for row, char in enumerate(chars):
                 mask[row, list(tables.columns[char])] = 1.0
-        rows: IntArray = np.tile(np.array(ids, dtype=np.int64), (len(asked), 1))
-        feeds = {
-            "input_ids": rows,
-            "token_type_ids": np.zeros_like(rows),
-            "attention_mask": np.ones_like(rows),
-            "phoneme_mask": mask,
-            "char_ids": np.array([tables.char_ids[char] for char in chars], dtype=np.int64),
-            "position_ids": np.array([positions[i - start] for i in asked], dtype=np.int64),
-        }
-        probabilities = self._session.run(None, feeds)[0]
+        probabilities = self._run(
+            ids,
+            mask,
+            np.array([tables.char_ids[char] for char in chars], dtype=np.int64),
+            np.array([positions[i - start] for i in asked], dtype=np.int64),
+            rows=1 if self._shares_text else len(asked),
+        )
         return [tables.labels[column] for column in np.argmax(probabilities, axis=1)]
+
+    def _run(
+        self, ids: Sequence[int], mask: FloatArray, chars: IntArray, positions: IntArray, rows: int
+    ) -> FloatArray:
+        text: IntArray = np.tile(np.array(ids, dtype=np.int64), (rows, 1))
+        feeds = {
+            "input_ids": text,
+            "token_type_ids": np.zeros_like(text),
+            "attention_mask": np.ones_like(text),
+            "phoneme_mask": mask,
+            "char_ids": chars,
+            "position_ids": positions,
+        }
+        probabilities: FloatArray = self._session.run(None, feeds)[0]
+        return probabilities
+
+    def _probe(self) -> bool:
+        """Whether one row of text serves many queries: the BERT then runs once per clause."""
+        ids, positions = self._vocabulary.encode("一二三四")
+        mask = np.ones((2, len(self._tables.labels)), np.float32)
+        chars, at = np.zeros(2, np.int64), np.array(positions[1:3], dtype=np.int64)
+        whole = self._run(ids, mask, chars, at, rows=2)
+        try:
+            shared = self._run(ids, mask, chars, at, rows=1)
+        except Exception as error:  # onnxruntime's own classes, none of them public
+            logger.info("g2pW graph wants the text once per query: %.200s", error)
+            return False
+        return shared.shape == whole.shape and bool(np.allclose(shared, whole, atol=1e-5))
 
 
 def _corrected(word: str, pinyins: Sequence[str]) -> Reading:
