@@ -212,11 +212,15 @@ def portable(name: str, count: int, seed: int) -> Array:
 
 
 def fill(name: str, shape: tuple[int, ...], seed: int = 1) -> Array:
-    """Return the portable weight of a tensor, as float32 rounded to float16."""
+    """Return the portable weight of a tensor, as float32 rounded to float16 (counters: int64)."""
     u = portable(name, int(np.prod(shape)), seed).reshape(shape)
     end = name.rpartition(".")[2]
+    if end == "num_batches_tracked":
+        return np.zeros(shape, np.int64)
     if end in ("inited", "cluster_size"):
         u = np.ones_like(u)
+    elif end == "running_var":
+        u = 1 + 0.3 * u
     elif name.endswith("prelu.weight"):
         u = 0.25 + 0.1 * u
     elif end in ("gamma", "weight_g") or (end == "weight" and len(shape) == 1):
@@ -243,10 +247,11 @@ def _gain(name: str) -> float:
 
 
 def state_dict(shapes: Mapping[str, tuple[int, ...]], seed: int = 1) -> OrderedDict[str, Any]:
-    """Return float16 torch tensors, filled."""
+    """Return torch tensors, filled: float16, counters int64."""
+    arrays = ((name, fill(name, shape, seed)) for name, shape in shapes.items())
     return OrderedDict(
-        (name, torch.from_numpy(np.array(fill(name, shape, seed), np.float16)))
-        for name, shape in shapes.items()
+        (name, torch.from_numpy(a.astype(np.float16) if a.dtype.kind == "f" else a))
+        for name, a in arrays
     )
 
 
@@ -319,6 +324,36 @@ def write_sovits(
     return path
 
 
+def write_speaker(path: Path, sizes: SpeakerSizes | None = None, *, seed: int = 1) -> Path:
+    """Write a bare ERes2NetV2 state dict; full-size by default."""
+    torch.save(state_dict(speaker_shapes(sizes or SpeakerSizes()), seed), path)
+    return path
+
+
+def write_hubert(folder: Path) -> Path:
+    """Write a full-size HuBERT folder with transformers' own random weights, in its old container.
+
+    chinese-hubert-base has exactly the sizes that are HubertConfig's defaults.
+    """
+    from transformers import HubertConfig, HubertModel
+
+    folder.mkdir()
+    torch.manual_seed(1)
+    network = HubertModel(HubertConfig())
+    weights = {
+        old_weight_norm(name): tensor.half() for name, tensor in network.state_dict().items()
+    }
+    torch.save(weights, folder / "pytorch_model.bin")
+    network.config.save_pretrained(folder)
+    return folder
+
+
+def old_weight_norm(name: str) -> str:
+    """Return a parameter's name as torch's old weight norm had it."""
+    name = name.replace(".parametrizations.weight.original0", ".weight_g")
+    return name.replace(".parametrizations.weight.original1", ".weight_v")
+
+
 def write_vocab(folder: Path, size: int) -> None:
     """Give a BERT folder a tokenizer.json of `size` tokens."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -327,3 +362,76 @@ def write_vocab(folder: Path, size: int) -> None:
     (folder / "tokenizer.json").write_text(
         json.dumps({"model": {"vocab": vocab}}, ensure_ascii=False), encoding="utf-8"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerSizes:
+    """Sizes of an ERes2NetV2 file; the defaults are w24s4ep4."""
+
+    channels: int = 64
+    blocks: tuple[int, ...] = (3, 4, 6, 3)
+    base_width: int = 24
+    scale: int = 4
+    expansion: int = 4
+    embedding: int = 192
+
+    @property
+    def dim(self) -> int:
+        """Length of the vector GPT-SoVITS takes from it."""
+        return 8 * self.channels * self.expansion * 10
+
+
+TINY_SPEAKER = SpeakerSizes(channels=4, blocks=(1, 2, 1, 1), expansion=2, embedding=4)
+
+
+def speaker_shapes(s: SpeakerSizes) -> Shapes:
+    """Return names and shapes of an ERes2NetV2 state dict."""
+    shapes: Shapes = {"conv1.weight": (s.channels, 1, 3, 3), **_batch_norm("bn1", s.channels)}
+    inputs = s.channels
+    for stage, count in enumerate(s.blocks, 1):
+        planes = s.channels * 2 ** (stage - 1)
+        for block in range(count):
+            stride = 2 if stage > 1 and block == 0 else 1
+            shapes |= _speaker_block(f"layer{stage}.{block}", inputs, planes, stride, stage, s)
+            inputs = planes * s.expansion
+    shapes["layer3_ds.weight"] = (inputs, inputs // 2, 3, 3)
+    shapes |= _attentive_fusion("fuse34", inputs)
+    return shapes | _dense("seg_1", s.embedding, 2 * s.dim)
+
+
+def _speaker_block(
+    name: str, inputs: int, planes: int, stride: int, stage: int, s: SpeakerSizes
+) -> Shapes:
+    width = planes * s.base_width // 64
+    outputs = planes * s.expansion
+    shapes: Shapes = {
+        f"{name}.conv1.weight": (width * s.scale, inputs, 1, 1),
+        **_batch_norm(f"{name}.bn1", width * s.scale),
+        f"{name}.conv3.weight": (outputs, width * s.scale, 1, 1),
+        **_batch_norm(f"{name}.bn3", outputs),
+    }
+    for i in range(s.scale):
+        shapes[f"{name}.convs.{i}.weight"] = (width, width, 3, 3)
+        shapes |= _batch_norm(f"{name}.bns.{i}", width)
+    if stride != 1 or inputs != outputs:
+        shapes[f"{name}.shortcut.0.weight"] = (outputs, inputs, 1, 1)
+        shapes |= _batch_norm(f"{name}.shortcut.1", outputs)
+    if stage > 2:
+        for i in range(s.scale - 1):
+            shapes |= _attentive_fusion(f"{name}.fuse_models.{i}", width)
+    return shapes
+
+
+def _attentive_fusion(name: str, channels: int) -> Shapes:
+    inner = channels // 4
+    return {
+        **_dense(f"{name}.local_att.0", inner, 2 * channels, 1, 1),
+        **_batch_norm(f"{name}.local_att.1", inner),
+        **_dense(f"{name}.local_att.3", channels, inner, 1, 1),
+        **_batch_norm(f"{name}.local_att.4", channels),
+    }
+
+
+def _batch_norm(name: str, channels: int) -> Shapes:
+    parts = ("weight", "bias", "running_mean", "running_var")
+    return {f"{name}.{part}": (channels,) for part in parts} | {f"{name}.num_batches_tracked": ()}

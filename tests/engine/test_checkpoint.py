@@ -31,10 +31,12 @@ from tests.official_files import (
     TINY_GPT,
     TINY_SOVITS,
     TINY_SOVITS_V1,
+    TINY_SPEAKER,
     GptSizes,
     fill,
     gpt_shapes,
     sovits_shapes,
+    speaker_shapes,
     write_gpt,
     write_sovits,
     write_vocab,
@@ -70,6 +72,7 @@ def test_shape_rules_agree_with_the_public_networks(fixtures_dir: Path) -> None:
         pytest.skip("the fixtures have other sizes")
     assert {k: tuple(v) for k, v in listed["gpt"].items()} == gpt_shapes(TINY_GPT)
     assert {k: tuple(v) for k, v in listed["sovits_v2"].items()} == sovits_shapes(TINY_SOVITS)
+    assert {k: tuple(v) for k, v in listed["sv"].items()} == speaker_shapes(TINY_SPEAKER)
 
 
 @pytest.mark.parity
