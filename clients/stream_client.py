@@ -49,6 +49,7 @@ _MAX_MESSAGE_BYTES = 1 << 20
 _CLOSE_TIMEOUT_S = 2.0
 _FIRST_BACKOFF_S = 0.25
 _MAX_BACKOFF_S = 4.0
+_FINAL_STATUSES = frozenset({400, 401, 403, 404, 426})  # of HTTP: trying again changes nothing
 # Broken, going away, restarting, overloaded, idle: a new connection may well work.
 _RECONNECTABLE = frozenset({1001, 1005, 1006, 1011, 1012, 1013, 1014, 4408})
 
@@ -233,9 +234,9 @@ class StreamClient:
             lost = await self._read(socket)
             self._socket = None
             self._by_alias.clear()
-            for context in self._contexts.values():
-                if context.has_audio:
-                    context.fail(lost)
+            for context in [c for c in self._contexts.values() if c.has_audio]:
+                context.fail(lost)
+                self._forget(context)
             again = await self._reconnect(lost)
             if again is None:
                 return lost
@@ -255,6 +256,8 @@ class StreamClient:
                         await socket.send(data)
             except (ConnectFailed, ConnectionClosed) as error:
                 logger.info("reconnecting: %s", error)
+                if isinstance(error, ConnectFailed) and error.status in _FINAL_STATUSES:
+                    return None
                 await asyncio.sleep(backoff_s)
                 backoff_s = min(2 * backoff_s, _MAX_BACKOFF_S)
             else:

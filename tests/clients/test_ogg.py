@@ -62,6 +62,13 @@ def test_first_page_leaves_with_the_second_packet() -> None:
     assert writer.add(b"b" * 80, 960).endswith(b"a" * 80)
 
 
+def test_page_holds_no_more_than_255_segments() -> None:
+    """Packets of 600 bytes take three segments each: 85 to a page."""
+    data = written([b"x" * 600] * 100, total=90_000, max_packets=200)
+    assert data.count(b"OggS") == 2 + 2
+    assert len(read_ogg_opus(data).packets) == 100
+
+
 def test_no_audio_is_a_valid_empty_stream() -> None:
     """A context without audio still makes a file."""
     assert read_ogg_opus(written([], total=0, pre_skip=0)).packets == ()

@@ -214,6 +214,51 @@ async def test_context_with_audio_is_lost_but_the_client_goes_on(
     assert isinstance(received[-1], ContextDone)
 
 
+async def test_server_that_stays_away_is_given_up(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After the attempts allowed, waiting longer each time, the context learns it."""
+    monkeypatch.setattr("clients.stream_client._FIRST_BACKOFF_S", 0.001)
+    caplog.set_level("INFO", "clients.stream_client")
+    leave = asyncio.Event()
+
+    async def script(peer: Any) -> None:
+        await leave.wait()
+        await peer.socket.close(1012)
+
+    async with serving(script) as server:
+        client = await StreamClient(server.url, reconnect_attempts=3).__aenter__()
+        context = await client.open()
+        leave.set()
+    with pytest.raises(SessionLost, match="session lost .1012."):
+        [event async for event in context]
+    await client.close()
+    assert len(caplog.records) == 3
+
+
+async def test_refusal_is_final_also_when_reconnecting() -> None:
+    """A revoked key is not tried again and again."""
+    num_connections = 0
+
+    def refuse(connection: Any, request: Any) -> Response | None:
+        nonlocal num_connections
+        num_connections += 1
+        return None if num_connections == 1 else Response(401, "no", Headers(), b"")
+
+    async def handle(socket: Any) -> None:
+        await socket.send('{"type":"ready","session_id":"s"}')
+        await socket.recv()
+        await socket.close(1012)
+
+    async with serve(handle, "127.0.0.1", 0, process_request=refuse) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with StreamClient(f"ws://127.0.0.1:{port}") as client:
+            context = await client.open()
+            with pytest.raises(SessionLost):
+                [event async for event in context]
+    assert num_connections == 2
+
+
 @pytest.mark.parametrize(("code", "attempts"), [(4401, 3), (1000, 3), (1012, 0)])
 async def test_final_end_is_reported_with_its_reason(
     serving: Serving, code: int, attempts: int
