@@ -75,7 +75,7 @@ def _contexts() -> Mapping[str, tuple[_Context, ...]]:
 def dictionary_pinyin(word: str) -> tuple[str, ...]:
     """Return pypinyin's reading of `word` by itself, one entry per character.
 
-    A character without a reading stands for itself.
+    The entry of a character without a reading is no syllable, mostly the character itself.
     """
     read = lazy_pinyin(word, style=Style.TONE3, neutral_tone_with_five=True)
     if len(read) == len(word):
