@@ -37,6 +37,7 @@ _CLAUSE_ENDS = "，。？！,.?!~:：—…"
 _MIN_CLAUSE_CHARS = 4
 _MIN_PHONEMES = 6
 _MIN_ENGLISH_PHONEMES = 4
+_MAX_CHARS = 2000  # far above any sentence the splitter cuts; BERT reads 510
 _NEUTRAL_WORD = "word"  # stands where an override gives the phones, so that no rule touches it
 
 _EXTRAS: Mapping[Language, tuple[str, str]] = {
@@ -142,7 +143,7 @@ class Frontend:
 
     def warm_up(self) -> None:
         """Load every dictionary, so that the first sentence is as fast as the others."""
-        self.phonemize("你好，重庆。Please record a blorptastic record.", Language.AUTO)
+        self.phonemize("你好，臺灣。Please record a blorptastic record.", Language.AUTO)
 
     def phonemize(self, text: str, language: Language, *, digits: str | None = None) -> Phonemes:
         """Return the phonemes of one sentence, empty if nothing in it can be spoken.
@@ -153,11 +154,18 @@ class Frontend:
             digits: Overrides the frontend's own.
 
         Raises:
-            TextError: A language or script without a frontend, or a bad inline pronunciation.
+            TextError: A language or script without a frontend, a bad inline pronunciation, or more
+                than 2000 characters.
             InvalidParameter: `digits` is not valid.
         """
         style = self._digits if digits is None else DigitStyle.parse(digits)
         self._table.require(language)
+        if len(text) > _MAX_CHARS:
+            raise TextError(
+                f"a sentence of {len(text)} characters is too long, valid: up to {_MAX_CHARS}; "
+                "send sentences one by one",
+                code="text_too_long",
+            )
         marked, overrides = parse_markup(text)
         cleaned = without_fashionable_kana(clean(marked))
         if not is_speakable(cleaned.text):

@@ -37,7 +37,7 @@ ALNUM_CODE = re.compile(
 )
 # RTX 4090, GTX 1080: model numbers are said in pairs.
 MODEL_NUMBER = re.compile(r"\b([A-Z]{2,} )([1-9]\d)([1-9]\d)(?![\w,%-]|\.\d)")
-LONG_NUMBER = re.compile(r"(?<![\w.,])(?:\d{7,}|0\d+)(?![\w]|[.,]\d)")
+LONG_NUMBER = re.compile(r"(?<![\w.,])(?:(?!\d+000(?!\d))\d{7,}|0\d+)(?![\w]|[.,]\d)")
 
 _CODE_PIECE = re.compile(r"[A-Z]+|\d+")
 

@@ -7,7 +7,7 @@ CMUdict 0.7b with the words only its later releases have, and our own additions 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -45,6 +45,9 @@ class Dictionary:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
 
     def get(self, word: str) -> tuple[str, ...] | None:
         """Return the phones of `word` (lower case), or None if it is not listed."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from engine.text.en.acronyms import is_said
 from engine.text.en.dictionary import LETTERS, Dictionary, dictionary
-from engine.text.en.heteronyms import heteronyms, in_context
+from engine.text.en.heteronyms import heteronyms, in_context, is_imperative
 from engine.text.en.morphology import PREFIXES, SUFFIXES, add_suffix, inflect, with_s
 from engine.text.en.neural import predict
 from engine.text.en.numbers import NUMBER_WORDS
@@ -58,7 +58,8 @@ class EnglishG2P:
             elif word in self._heteronyms:
                 # Tagging is the slowest step; most sentences need none.
                 tags = tags if tags is not None else tagger().tag(tokens)
-                spoken.append(self._heteronyms[word].phones(tags[index]))
+                tag = "VB" if is_imperative(lower, index) else tags[index]
+                spoken.append(self._heteronyms[word].phones(tag))
             elif len(token) > 1 and token.isupper() and not is_said(tokens, index, self._words):
                 spoken.append(self._parts(word))
             elif token == "A" and _is_article(tokens, index):
@@ -157,7 +158,7 @@ def _is_article(tokens: Sequence[str], index: int) -> bool:
     """True for the "A" that opens a sentence before an ordinary word: "A new phone"."""
     opens = index == 0 or tokens[index - 1] in (".", "!", "?")
     after = tokens[index + 1] if index + 1 < len(tokens) else ""
-    return opens and after.islower() and after not in NUMBER_WORDS  # "A one" is a code
+    return opens and after.islower() and after.partition("-")[0] not in NUMBER_WORDS  # a code
 
 
 @lru_cache(maxsize=4096)

@@ -23,6 +23,10 @@ _PAST_TIME = frozenset("yesterday ago last earlier once previously".split())
 _SINGULAR = frozenset("he she it who".split())
 _METAL = frozenset("pipe pipes paint poisoning acid battery zinc copper tin mercury weighs".split())
 _FISHING = frozenset("fish fishing lake river caught catch sea trout".split())
+_BEFORE_REQUEST = frozenset("please . ! ? , now then".split())
+_OBJECTS = frozenset(
+    "the a an this that these those it them him her us me my your our his their all any".split()
+)
 _READ_NOW, _READ_PAST = ("R", "IY1", "D"), ("R", "EH1", "D")
 
 
@@ -77,16 +81,22 @@ def in_context(words: Sequence[str], index: int) -> tuple[str, ...] | None:
         before = _previous(words, index)
         passive = before in _PARTICIPLE_AFTER and before not in ("i've", "we've", "have", "had")
         return ("Y", "UW1", "Z", "D") if passive else ("Y", "UW1", "S", "T")
-    if word == "lead" and not _METAL.isdisjoint(words):
-        return ("L", "EH1", "D")
-    if word == "bass" and not _FISHING.isdisjoint(words):
-        return ("B", "AE1", "S")
+    if word == "lead":
+        return ("L", "IY1" if _METAL.isdisjoint(words) else "EH1", "D")
+    if word == "bass":
+        return ("B", "EY1" if _FISHING.isdisjoint(words) else "AE1", "S")
     if word == "live" and (
         after in ("stream", "streaming", "streams", "music", "show", "broadcast", "chat", "room")
         or _previous(words, index) in ("go", "goes", "going", "went", "is", "are", "be", "we're")
     ):
         return ("L", "AY1", "V")
     return None
+
+
+def is_imperative(words: Sequence[str], index: int) -> bool:
+    """True for a verb that opens a request, "Close the door", which taggers take for a noun."""
+    opens = index == 0 or words[index - 1] in _BEFORE_REQUEST
+    return opens and index + 1 < len(words) and words[index + 1] in _OBJECTS
 
 
 def _previous(words: Sequence[str], index: int) -> str:

@@ -1,10 +1,12 @@
 """Numbers as English words: cardinals, ordinals, years, digit by digit.
 
-Returned words hold no comma and no hyphenated tens ("ninety nine"), so that every word is one
-dictionary lookup.
+Tens and ones are hyphenated ("ninety-nine"): the dictionary lists them so, with the stress of the
+compound. There are no commas; a number is said in one breath.
 """
 
 from __future__ import annotations
+
+import re
 
 _ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
@@ -29,7 +31,7 @@ def _below_hundred(number: int) -> list[str]:
     if number < 20:
         return [_ONES[number]]
     tens, ones = divmod(number, 10)
-    return [_TENS[tens]] + ([_ONES[ones]] if ones else [])
+    return [f"{_TENS[tens]}-{_ONES[ones]}" if ones else _TENS[tens]]
 
 
 def _below_thousand(number: int) -> list[str]:
@@ -39,7 +41,7 @@ def _below_thousand(number: int) -> list[str]:
 
 
 def cardinal(number: int) -> str:
-    """Return 1234 as "one thousand two hundred thirty four"; too long a number by its digits."""
+    """Return 1234 as "one thousand two hundred thirty-four"; too long a number by its digits."""
     if number < 0:
         return f"minus {cardinal(-number)}"
     if len(str(number)) > MAX_CARDINAL_DIGITS:
@@ -55,19 +57,19 @@ def cardinal(number: int) -> str:
 
 
 def ordinal(number: int) -> str:
-    """Return 22 as "twenty second"."""
-    *head, last = cardinal(number).split()
+    """Return 22 as "twenty-second"."""
+    *head, last = re.split(r"(?<=[ -])", cardinal(number))
     if last in _ORDINALS:
         last = _ORDINALS[last]
     elif last.endswith("y"):
         last = last[:-1] + "ieth"
     else:
         last += "th"
-    return " ".join([*head, last])
+    return "".join([*head, last])
 
 
 def year(number: int) -> str:
-    """Return 1999 as "nineteen ninety nine", 2005 as "two thousand five", 1900 in hundreds."""
+    """Return 1999 as "nineteen ninety-nine", 2005 as "two thousand five", 1900 in hundreds."""
     high, low = divmod(number, 100)
     if number % 1000 == 0 or 2000 < number < 2010 or not 10 <= high <= 99:
         return cardinal(number)
