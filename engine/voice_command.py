@@ -17,6 +17,7 @@ from engine.backends.registry import create_backend
 from engine.config import EngineConfig
 from engine.enroll import Enroller, Enrolment, Prompt, Used
 from engine.errors import BackendUnavailable, SovitsError, VoiceError
+from engine.manifest import MANIFEST
 from engine.pack import Pack, load_pack
 from engine.paths import Paths, resolve_paths
 from engine.text.frontend import Frontend
@@ -61,7 +62,9 @@ def _add_reference_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-audio", action="store_true", help="store the recordings too")
     parser.add_argument("--replace", action="store_true", help="replace what has that name")
     parser.add_argument("--pack", help="name or folder of the model pack")
-    parser.add_argument("--backend", default="torch", help="what computes the features")
+    parser.add_argument(
+        "--backend", help="what computes the features: onnxruntime where exported, else torch"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -128,8 +131,9 @@ def _enroll(args: argparse.Namespace, pack: Pack) -> Enrolment:
     spoken = read_audio(args.style_ref) if args.style_ref else recordings[0]
     prompt = Prompt(spoken, args.text, Language(args.lang))
     frontend = Frontend(pack.symbol_set)
-    config = EngineConfig(backend=args.backend, pack=pack.path, num_slots=1)
-    backend = create_backend(args.backend, pack, config)
+    is_exported = (pack.path / "onnx" / MANIFEST).is_file()
+    name = args.backend or ("onnxruntime" if is_exported else "torch")
+    backend = create_backend(name, pack, EngineConfig(backend=name, pack=pack.path, num_slots=1))
     enroller = Enroller(backend.reference, frontend, pack.config)
     has_other_timbre = args.style_ref or len(recordings) > 1
     enrolment = enroller.enroll(

@@ -121,7 +121,7 @@ def _decode_av(
     except ImportError:
         raise VoiceError(
             f"{name} cannot be decoded ({first_error}); convert it to WAV, or install PyAV for "
-            "M4A, AAC and WebM: pip install av",
+            "M4A, AAC and WebM: pip install 'sovits-live[formats]'",
             code="bad_reference",
         ) from None
     try:

@@ -63,7 +63,7 @@ def test_m4a_is_decoded_by_pyav() -> None:
 def test_without_pyav_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A base install names the package."""
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(VoiceError, match="pip install av"):
+    with pytest.raises(VoiceError, match=r"sovits-live\[formats\]"):
         read_audio(b"\0\0\0\x20ftypM4A " + bytes(200), name="a.m4a")
 
 
