@@ -80,7 +80,8 @@ def read_audio(
         raise VoiceError(f"{name} holds no audio", code="bad_reference")
     if not np.isfinite(samples).all():
         raise VoiceError(
-            f"{name} has NaN or infinite samples; export it again as 16-bit WAV", code="bad_reference"
+            f"{name} has NaN or infinite samples; export it again as 16-bit WAV",
+            code="bad_reference",
         )
     return Recording(samples, rate_hz, name)
 
