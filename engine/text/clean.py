@@ -37,12 +37,11 @@ _MARKDOWN: tuple[Rule, ...] = (
 # The words of a link without its target; the brackets go piece by piece to keep offsets exact.
 _LINK = re.compile(r"!?\[(?P<text>[^\[\]]*)\](?:\([^()\s]*(?:\s+\"[^\"]*\")?\)|\[[^\[\]]*\])")
 _INLINE: tuple[Rule, ...] = (
-    (
-        re.compile(r"\*{1,3}(?=\S)|(?<=\S)\*{1,3}(?!\d)|(?<![\w])_{1,3}(?=\S)|(?<=\S)_{1,3}(?!\w)"),
-        "",
-    ),
+    (re.compile(r"\\[\\`*_#|~>]"), " "),
+    (re.compile(r"\\(?=[{}\[\]()+.!-])"), ""),
+    (re.compile(r"(?<!\d)\*{1,3}(?=\S)|(?<=\S)\*{1,3}(?!\d)"), ""),  # 2*3 is arithmetic
+    (re.compile(r"(?<!\w)_{1,3}(?=\S)|(?<=\S)_{1,3}(?!\w)"), ""),
     (re.compile(r"~~|`+"), ""),
-    (re.compile(r"\\(?=[\\`*_{}\[\]()#+.!|~>-])"), ""),
 )
 _BREAK = re.compile(r"<(?:br|p|/p|div|/div|li|/li)\b[^<>]*>", re.IGNORECASE)
 _TAG = re.compile(r"</?[A-Za-z][\w:-]*(?:\s[^<>]*)?/?>|<!--.*?-->", re.DOTALL)

@@ -160,7 +160,7 @@ def runs(text: MappedText, main: Language) -> list[Run]:
         language = by_script[match.lastgroup]
         if not cuts or cuts[-1][1] is not language:
             cuts.append((match.start() if cuts else 0, language))
-    ends = [start for start, _ in cuts[1:]] + [len(text)]
+    ends = [*(start for start, _ in cuts[1:]), len(text)][: len(cuts)]
     return [
         Run(language, text[start:end]) for (start, language), end in zip(cuts, ends, strict=True)
     ]
