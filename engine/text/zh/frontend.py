@@ -56,7 +56,7 @@ class ChineseFrontend:
 
     def warm_up(self) -> None:
         """Load the dictionaries now instead of with the first sentence."""
-        self.phonemize("預熱3 km。")  # jieba and pypinyin; traditional characters load wetext
+        self.phonemize("预热3 km。")
 
     def normalize(
         self, text: MappedText | str, *, digits: DigitStyle = DigitStyle.AUTO

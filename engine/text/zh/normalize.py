@@ -7,7 +7,6 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from enum import StrEnum
-from functools import lru_cache
 
 from engine.text.mapped import MappedText
 from engine.text.symbols import PUNCTUATION
@@ -19,6 +18,7 @@ from engine.text.zh.rules import HAN, Rule, apply, rule
 from engine.text.zh.rules_calendar import CALENDAR_RULES
 from engine.text.zh.rules_identity import IDENTITY_RULES, MIXED_RULES, WEB_RULES
 from engine.text.zh.rules_quantity import MONEY_RULES, PLAIN_RULES, QUANTITY_RULES
+from engine.text.zh.simplify import simplified
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def normalize(text: MappedText, *, digits: DigitStyle = DigitStyle.AUTO) -> Mapp
         Simplified characters, the marks of PUNCTUATION (never two in a row), and foreign words as
         they were, with one blank between two of them.
     """
-    text = _simplified(text.translated(dict(_CHARACTERS)))
+    text = simplified(text.translated(dict(_CHARACTERS)))
     text = text.sub(_GROUPED, _ungrouped)
     for rules in _rules(digits):
         text = apply(rules, text)
@@ -128,28 +128,6 @@ def _rules(digits: DigitStyle) -> tuple[tuple[Rule, ...], ...]:
         one_by_one = rule(r"(?<![\d.])\d+(?![\d.])", lambda m: read_digits(m[0], telephone=True))
         return (*named, (one_by_one, *PLAIN_RULES))
     return (*named, PLAIN_RULES)
-
-
-def _simplified(text: MappedText) -> MappedText:
-    """Return `text` in simplified characters, one for one, by wetext's table."""
-    if all(_in_gb2312(char) for char in text.text if char > "\u33ff"):
-        return text
-    import wetext
-
-    new = wetext.preprocess(text.text, traditional_to_simple=True)
-    if len(new) != len(text):  # it strips blanks
-        new = "".join(wetext.preprocess(c, traditional_to_simple=True) or c for c in text.text)
-    return MappedText(new, text.starts, text.ends) if len(new) == len(text) else text
-
-
-@lru_cache(maxsize=32768)
-def _in_gb2312(char: str) -> bool:
-    """Whether `char` belongs to the simplified standard set, so cannot be a traditional form."""
-    try:
-        char.encode("gb2312")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _without_unreadable(text: MappedText) -> MappedText:

@@ -19,7 +19,9 @@ _UNITS: Mapping[str, str] = {
     "MW": "兆瓦", "kWh": "千瓦时", "mAh": "毫安时", "mA": "毫安", "Ω": "欧姆",
     "dB": "分贝", "db": "分贝", "Pa": "帕", "kPa": "千帕", "MPa": "兆帕", "mmHg": "毫米汞柱",
     "kcal": "千卡", "cal": "卡", "J": "焦", "kJ": "千焦", "N": "牛", "rpm": "转每分钟",
-    "km/h": "公里每小时", "in": "英寸",
+    "km/h": "公里每小时", "in": "英寸", "ft": "英尺",
+    "lb": "磅", "oz": "盎司", "mph": "英里每小时", "mi": "英里", "yd": "码", "mol": "摩尔",
+    "ha": "公顷", "bar": "巴",
 }  # fmt: skip
 _LEFT_AS_LETTERS = frozenset(
     "KB MB GB TB PB Kb Mb Gb Kbps Mbps Gbps px fps bit pH Pro Max Plus Ultra mini Air SE".split()

@@ -16,8 +16,8 @@ from engine.text.zh.units import spoken_unit
         ("mg/L", "毫克每升"),
         ("µm", "微米"),
         ("mAh", "毫安时"),
-        ("ft", "英尺"),  # by wetext
-        ("oz", "盎司"),
+        ("ft", "英尺"),
+        ("kbps", "千比特每秒"),  # by wetext
     ],
 )
 def test_units_have_words(unit: str, word: str) -> None:
