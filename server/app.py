@@ -111,7 +111,7 @@ async def serve_native(request: web.Request) -> web.StreamResponse:
         await ws.prepare(request)
         tune(request.transport)
         options = SessionOptions(
-            runtime.config.server.limits, defaults, runtime.check, runtime.ready_message
+            runtime.config.server.limits, defaults, runtime.check, runtime.ready_message, guest.key
         )
         session = Session(
             ws, runtime.services, runtime.admission, options, transport=request.transport

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from engine.config import EngineConfig
+from engine.paths import Paths, resolve_paths
 from server.errors import ClientError, ConfigError
 from server.settings import Settings, check_format
 from server.wire import (
@@ -32,7 +33,6 @@ from server.wire import (
 
 ENV_PREFIX = "SOVITS_"
 CONFIG_ENV = "SOVITS_CONFIG"  # path of the TOML file, where `--config` is not given
-DATA_ENV = "SOVITS_DATA"  # folder of packs and voices
 
 Positive = Annotated[int, Range(1, 1_000_000)]
 Seconds = Annotated[float, Range(0.001, 86_400)]
@@ -78,9 +78,10 @@ class EngineSection:
     """Which model runs, and how."""
 
     backend: Annotated[str, Length(1, 64)] = "onnxruntime"
-    pack: str = ""  # name under packs_dir, or a folder; "": the bundled one
+    pack: str = ""  # name under packs_dir, or a folder; "": the only one there is, or nano
     packs_dir: str | None = None
     voices_dir: str | None = None
+    precision: Literal["fp32", "int8"] = "fp32"  # of the T2S stage, where the pack has both
     process: bool = True  # in a process of its own; false: in threads of this one
     slots: Annotated[int, Range(1, 256)] = 8
     threads: Annotated[int, Range(1, 256)] = 1  # of the acoustic stage
@@ -169,40 +170,11 @@ def load(
     return construct(Config, patch)
 
 
-def data_dir(environment: Mapping[str, str] | None = None) -> Path:
-    """Return the folder under which packs and voices lie unless configured elsewhere."""
-    env = os.environ if environment is None else environment
-    if DATA_ENV in env:
-        return Path(env[DATA_ENV])
-    base = env.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(base) / "sovits-live"
-
-
-def packs_dir(section: EngineSection) -> Path:
-    """Return the folder of model packs."""
-    return Path(section.packs_dir).expanduser() if section.packs_dir else data_dir() / "packs"
-
-
-def voices_dir(section: EngineSection) -> Path:
-    """Return the folder of the user's voices."""
-    return Path(section.voices_dir).expanduser() if section.voices_dir else data_dir() / "voices"
-
-
-def pack_path(section: EngineSection) -> Path:
-    """Return the folder of the pack to serve.
-
-    Raises:
-        ConfigError: If there is none of that name; names those there are.
-    """
-    folder = packs_dir(section)
-    there = sorted(path.parent.name for path in folder.glob("*/pack.json"))
-    name = section.pack or (there[0] if len(there) == 1 else "nano")
-    for candidate in (Path(name).expanduser(), folder / name):
-        if (candidate / "pack.json").is_file():
-            return candidate
-    valid = ", ".join(there) or f"none: there is no pack in {folder}"
-    raise ConfigError(
-        f"engine.pack is {name!r}, valid: {valid}; import one with: sovits-live model import --help"
+def paths(section: EngineSection) -> Paths:
+    """Return the folders of packs and voices."""
+    return resolve_paths(
+        Path(section.packs_dir) if section.packs_dir else None,
+        Path(section.voices_dir) if section.voices_dir else None,
     )
 
 
@@ -210,13 +182,15 @@ def engine_config(section: EngineSection) -> EngineConfig:
     """Return what the engine is started with.
 
     Raises:
-        ConfigError: If there is no such pack.
+        CheckpointError: If there is no such pack; names those there are.
     """
+    folders = paths(section)
     is_fake = section.backend == "fake"
     return EngineConfig(
         backend=section.backend,
-        pack=None if is_fake else pack_path(section),
-        voices_dir=voices_dir(section),
+        pack=None if is_fake else folders.chosen_pack(section.pack or None),
+        voices_dir=folders.voices_dir,
+        precision=section.precision,
         num_slots=section.slots,
         max_positions=section.max_positions,
         semantic_threads=section.semantic_threads,

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -34,18 +35,15 @@ FEATURES = ("h16", "raw", "batch", "ack", "update", "preempt", "text_spoken")
 
 
 class FrontendPool(Protocol):
-    """The text frontends, in processes of their own."""
-
-    @property
-    def languages(self) -> frozenset[Language]:
-        """Languages that can be spoken here."""
-        ...
+    """The text frontends, in processes of their own; see engine.text.pool."""
 
     async def start(self) -> None:
         """Load everything a first sentence needs."""
         ...
 
-    async def phonemize(self, text: str, language: Language) -> Phonemes:
+    async def phonemize(
+        self, text: str, language: Language, *, digits: str | None = None
+    ) -> Phonemes:
         """See server.utterance.Frontend."""
         ...
 
@@ -64,10 +62,15 @@ def installed_version() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a runtime is made of; tests give their own."""
+    """What a runtime is made of; tests give their own.
+
+    Attributes:
+        languages: Those the frontends speak.
+    """
 
     engine: EngineClient
     make_frontend: Callable[[EngineInfo], FrontendPool]
+    languages: tuple[Language, ...]
 
 
 class Runtime:
@@ -134,7 +137,7 @@ class Runtime:
             engine=self.engine,
             frontend=frontend,
             metrics=self.metrics,
-            clock=asyncio.get_running_loop().time,
+            clock=time.monotonic,  # uvloop's own clock counts whole milliseconds
             new_job_id=itertools.count(1).__next__,
             new_seed=lambda: secrets.randbelow(2**53),
             encoder_pool=pool,
@@ -167,6 +170,11 @@ class Runtime:
         for session in list(self.sessions):
             session.drain(deadline_s)
         await self._wait_for_sessions(deadline_s)
+        await self.hang_up()
+
+    async def hang_up(self) -> None:
+        """Close every session now."""
+        self.admission.is_draining = True
         for session in list(self.sessions):
             session.close(1012, "draining")
         await self._wait_for_sessions(_CLOSE_S)
@@ -226,8 +234,7 @@ class Runtime:
         if settings.style not in voice.styles:
             valid = ", ".join(voice.styles)
             raise ClientError("voice_not_found", f"style is {settings.style!r}, valid: {valid}")
-        assert self._frontend is not None
-        spoken = [str(language) for language in sorted(self._frontend.languages)]
+        spoken = [str(language) for language in self._parts.languages]
         if settings.lang not in (Language.AUTO, *spoken):
             valid = ", ".join([*spoken, "auto"])
             raise ClientError("unsupported_lang", f"lang is {settings.lang!r}, valid: {valid}")

@@ -40,12 +40,14 @@ class SessionOptions:
     Attributes:
         check: Raises ClientError for settings that cannot be served.
         make_ready: Makes the greeting of a session, given its id.
+        key: Holder of the API key.
     """
 
     limits: LimitsSection
     defaults: Settings
     check: Callable[[Settings], None]
     make_ready: Callable[[str], messages.Ready]
+    key: str
 
 
 class _Over(Exception):
@@ -236,7 +238,12 @@ class Session:
     def _open(self, event: events.ContextOpened) -> None:
         sink = _ContextSink(self, event.alias)
         utterance = Utterance(
-            self._services, sink, ctx=event.ctx, alias=event.alias, settings=event.settings
+            self._services,
+            sink,
+            ctx=event.ctx,
+            alias=event.alias,
+            settings=event.settings,
+            key=self._options.key,
         )
         self._utterances[event.alias] = utterance
         assert self._group is not None

@@ -53,6 +53,7 @@ class Settings:
     voice: Id = "default"
     style: Id = "default"
     lang: Literal["zh", "en", "ja", "ko", "yue", "auto"] = "auto"
+    digits: Literal["auto", "read", "cardinal"] | None = None  # None: as the server is set
     speed: Annotated[float, Range(0.5, 2.0)] = 1.0
     top_k: Annotated[int, Range(1, 1025)] = 15
     top_p: Annotated[float, Range(0.01, 1.0)] = 1.0

@@ -53,7 +53,9 @@ _GRANT_STEP_S = 0.2  # do not tell the engine of less
 class Frontend(Protocol):
     """Text to phonemes, in a process of its own."""
 
-    async def phonemize(self, text: str, language: Language) -> Phonemes:
+    async def phonemize(
+        self, text: str, language: Language, *, digits: str | None = None
+    ) -> Phonemes:
         """Return the sentence in the pack's symbols.
 
         Raises:
@@ -114,9 +116,26 @@ class Utterance:
     """See the module docstring. Commands return at once; `run` is the life."""
 
     def __init__(
-        self, services: Services, sink: Sink, *, ctx: str, alias: int, settings: Settings
+        self,
+        services: Services,
+        sink: Sink,
+        *,
+        ctx: str,
+        alias: int,
+        settings: Settings,
+        key: str,
+        route: str = "native",
     ) -> None:
+        """Prepare; nothing happens before `run`.
+
+        Args:
+            alias: The context's number in binary frames.
+            key: Holder of the API key, for accounting.
+            route: The protocol spoken, for metrics.
+        """
         self.ctx = ctx
+        self._key = key
+        self._route = route
         self.id = uuid.uuid4().hex
         self._alias = alias
         self._services = services
@@ -234,7 +253,7 @@ class Utterance:
             clock=services.clock,
             executor=services.encoder_pool,
             may_batch=settings.framing == "h16",
-            on_sent=self._grant,
+            on_sent=self._after_sending,
         )
         return encoder
 
@@ -311,7 +330,9 @@ class Utterance:
         text = spoken.sentence.text
         if text.strip():
             language = Language(spoken.settings.lang)
-            phonemes = await self._services.frontend.phonemize(text, language)
+            phonemes = await self._services.frontend.phonemize(
+                text, language, digits=spoken.settings.digits
+            )
             if len(phonemes):
                 spoken.phonemes = phonemes
                 name = f"sentence-{spoken.sentence.index}"
@@ -411,6 +432,11 @@ class Utterance:
             text = f"sentence {spoken.sentence.index} gave no audio for {limit_s:g} s"
             raise SynthesisTimeout(text) from None
 
+    def _after_sending(self) -> None:
+        lead_s = self._pacer.lead_s(self._services.clock())
+        self._services.metrics.lead_seconds.observe(lead_s)
+        self._grant()
+
     def _grant(self) -> None:
         """Let the engine make what the listener will soon want."""
         now = self._services.clock()
@@ -445,10 +471,12 @@ class Utterance:
         )
         if not self._sink.send(done):
             return
-        metrics.ttfa_seconds.labels("native", self._settings.voice).observe(ttfa_s)
+        metrics.ttfa_seconds.labels(self._route, self._settings.voice).observe(ttfa_s)
         metrics.rtf.observe(rtf)
         metrics.queue_seconds.observe(self._queue_s)
         metrics.audio_seconds.inc(audio_s)
+        metrics.underruns.inc(self._pacer.num_underruns)
+        metrics.chars.labels(self._key).inc(chars)
         metrics.contexts.labels("done").inc()
         fields = {"utterance": self.id, "chars": chars, "audio_s": round(audio_s, 2)}
         logger.info("context done", extra={**fields, "ttfa_ms": done.timings.ttfa_ms})

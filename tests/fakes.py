@@ -149,11 +149,6 @@ class ScriptedFrontend:
     def __init__(self) -> None:
         self.is_closed = False
 
-    @property
-    def languages(self) -> frozenset[Language]:
-        """See FrontendPool."""
-        return frozenset({Language.ZH, Language.EN})
-
     async def start(self) -> None:
         """See FrontendPool."""
 
@@ -161,7 +156,9 @@ class ScriptedFrontend:
         """See FrontendPool."""
         self.is_closed = True
 
-    async def phonemize(self, text: str, language: Language) -> Phonemes:
+    async def phonemize(
+        self, text: str, language: Language, *, digits: str | None = None
+    ) -> Phonemes:
         """See FrontendPool."""
         if "カ" in text:
             raise TextError("the text is Japanese: pip install 'sovits-live[ja]'")

@@ -12,6 +12,7 @@ from aiohttp import web
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from engine.types import Language
 from server.app import create_app
 from server.config import Config, load
 from server.frames import Header, unpack
@@ -98,7 +99,8 @@ async def serve(
     """Run a server with `--set` settings."""
     config: Config = load(settings=settings, environment={})
     engine = engine or ScriptedEngine(script)
-    runtime = Runtime(config, Parts(engine, lambda info: ScriptedFrontend()))
+    languages = (Language.EN, Language.ZH)
+    runtime = Runtime(config, Parts(engine, lambda info: ScriptedFrontend(), languages))
     runner = web.AppRunner(create_app(runtime), access_log=None)
     await runner.setup()
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.errors import CheckpointError
 from server import config
 from server.errors import ConfigError
 
@@ -99,24 +100,15 @@ def test_a_public_address_needs_a_key(tmp_path: Path) -> None:
 
 
 def test_finds_the_pack(tmp_path: Path) -> None:
-    """By name, by folder, the only one there is; otherwise the error lists them."""
+    """By name under packs_dir; otherwise the error lists those there are."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "pack.json").write_text("{}")
-    section = config.EngineSection(packs_dir=str(tmp_path), pack="two")
-    assert config.pack_path(section) == tmp_path / "two"
-    folder = config.EngineSection(packs_dir="nowhere", pack=str(tmp_path / "one"))
-    assert config.pack_path(folder) == tmp_path / "one"
-    with pytest.raises(ConfigError, match="engine.pack is 'nano', valid: one, two"):
-        config.pack_path(config.EngineSection(packs_dir=str(tmp_path)))
-    (tmp_path / "one" / "pack.json").unlink()
-    assert config.pack_path(config.EngineSection(packs_dir=str(tmp_path))) == tmp_path / "two"
-
-
-def test_data_dir_follows_the_environment() -> None:
-    """SOVITS_DATA, then XDG_DATA_HOME."""
-    assert config.data_dir({"SOVITS_DATA": "/d"}) == Path("/d")
-    assert config.data_dir({"XDG_DATA_HOME": "/x"}) == Path("/x/sovits-live")
+    section = config.EngineSection(packs_dir=str(tmp_path), pack="two", voices_dir="v")
+    engine = config.engine_config(section)
+    assert (engine.pack, engine.voices_dir) == (tmp_path / "two", Path("v"))
+    with pytest.raises(CheckpointError, match="one, two"):
+        config.engine_config(config.EngineSection(packs_dir=str(tmp_path)))
 
 
 def test_engine_config_carries_the_section(tmp_path: Path) -> None:

@@ -107,7 +107,9 @@ class Stage:
             encoder_pool=None,
             synthesis_timeout_s=30.0,
         )
-        self.utterance = Utterance(services, self.sink, ctx="c", alias=1, settings=settings)
+        self.utterance = Utterance(
+            services, self.sink, ctx="c", alias=1, settings=settings, key="alice"
+        )
 
     async def speak(self, *texts: str) -> Stage:
         """Say texts, end, and wait until it is over."""
@@ -469,3 +471,6 @@ def test_done_is_complete_json() -> None:
     assert done["usage"] == {"chars": 8, "audio_ms": done["total_samples48"] / 48}
     assert 40 <= done["timings"]["ttfa_ms"] <= 60
     assert 0 < done["timings"]["rtf"] < 1
+    value = stage.metrics.registry.get_sample_value
+    assert value("chars_total", {"key": "alice"}) == 8
+    assert value("tts_lead_seconds_count") == stage.engine.journal.count("packet")

@@ -1,0 +1,207 @@
+"""Start the server: native WebSocket and HTTP on one port.
+
+Configuration comes from one TOML file (--config), SOVITS_* variables and --set, later ones win:
+
+    sovits-live serve --port 8080 --set audio.format.rate=48000
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import ssl
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from engine.client import EngineClient, EngineInfo
+from engine.errors import SovitsError
+from server import config as configuration
+from server import logs
+from server.app import create_app
+from server.config import Config, EngineSection, TextSection
+from server.errors import ConfigError
+from server.runtime import FrontendPool, Parts, Runtime
+
+logger = logging.getLogger(__name__)
+
+EXIT_OK, EXIT_FAILED, EXIT_ARGUMENTS = 0, 1, 2
+_SHUTDOWN_TIMEOUT_S = 2.0  # for handlers that still run when everything is drained
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
+    parser.add_argument("--config", type=Path, help="TOML file")
+    parser.add_argument("--host", help="address to listen on (server.host)")
+    parser.add_argument("--port", help="port to listen on, 0 for any free one (server.port)")
+    parser.add_argument("--pack", help="model pack: a name or a folder (engine.pack)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="any configuration key"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until a signal comes; return the exit status."""
+    try:
+        config = configuration.load(args.config, settings=[*_short_forms(args), *args.set])
+        logs.set_up(config.log.level, config.log.format)
+        return _run_on_best_loop(serve(config))
+    except ConfigError as error:
+        return _complain(str(error), EXIT_ARGUMENTS)
+    except (SovitsError, OSError) as error:
+        return _complain(str(error), EXIT_FAILED)
+
+
+def _short_forms(args: argparse.Namespace) -> list[str]:
+    given = {"server.host": args.host, "server.port": args.port, "engine.pack": args.pack}
+    return [f"{key}={value}" for key, value in given.items() if value is not None]
+
+
+def _complain(message: str, status: int) -> int:
+    print(f"sovits-live serve: {message}", file=sys.stderr)
+    return status
+
+
+def _run_on_best_loop(main: Coroutine[Any, Any, int]) -> int:
+    """Run on uvloop where it exists (not on Windows)."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(main)
+
+
+async def serve(config: Config) -> int:
+    """Listen, load, serve, drain; return the exit status.
+
+    Raises:
+        ConfigError: A file the configuration names cannot be used.
+        SovitsError: The engine cannot start.
+        OSError: The port cannot be had.
+    """
+    logger.debug("configuration", extra={"config": configuration.dump(config)})
+    stop, stop_now = _stop_signals()
+    runtime = Runtime(config, build_parts(config))
+    tls = _tls(config)
+    runner = web.AppRunner(
+        create_app(runtime), access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT_S
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, config.server.host, config.server.port, ssl_context=tls)
+        await site.start()
+        port = runner.addresses[0][1]
+        started = asyncio.create_task(runtime.wait_started(), name="wait-started")
+        if await _first(started, stop):
+            started.result()
+            print(banner(config, runtime, port, is_tls=tls is not None), flush=True)
+            await stop.wait()
+            drained = asyncio.create_task(runtime.drain(), name="drain")
+            if not await _first(drained, stop_now):
+                drained.cancel()
+                await runtime.hang_up()
+        started.cancel()
+        await asyncio.gather(started, return_exceptions=True)
+    finally:
+        await runner.cleanup()
+    return EXIT_OK
+
+
+def _stop_signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Return what the first and the second SIGTERM or SIGINT set."""
+    stop, stop_now = asyncio.Event(), asyncio.Event()
+
+    def on_signal() -> None:
+        (stop_now if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Windows' loop has no signal handlers: there Ctrl-C ends the process without a drain.
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, on_signal)
+    return stop, stop_now
+
+
+async def _first(task: asyncio.Task[None], event: asyncio.Event) -> bool:
+    """Wait for a task or an event; return True if the task is done."""
+    waiter = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiter.cancel()
+    return task.done()
+
+
+def build_parts(config: Config) -> Parts:
+    """Return engine and frontends as configured; nothing starts yet.
+
+    Raises:
+        SovitsError: The pack or the backend cannot be used.
+    """
+    # Dictionaries of a second or two: only a server needs them.
+    from engine.text.frontend import supported_languages
+
+    def make_frontend(info: EngineInfo) -> FrontendPool:
+        return build_frontend(config.text, info)
+
+    return Parts(build_engine(config.engine), make_frontend, supported_languages())
+
+
+def build_engine(section: EngineSection) -> EngineClient:
+    """Return the engine, in a process of its own or in this one."""
+    engine = configuration.engine_config(section)
+    if section.process:
+        from engine.process_engine import ProcessEngine
+
+        return ProcessEngine(engine)
+    from engine.thread_engine import ThreadEngine
+
+    return ThreadEngine(engine)
+
+
+def build_frontend(section: TextSection, info: EngineInfo) -> FrontendPool:
+    """Return the pool that speaks the pack's symbols."""
+    from engine.text import pool
+
+    lexicon = Path(section.lexicon).expanduser() if section.lexicon else None
+    return pool.FrontendPool(
+        info.symbol_set, section.workers, lexicon=lexicon, digits=section.digits
+    )
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    cert, key = config.server.tls_cert, config.server.tls_key
+    if cert is None or key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(Path(cert).expanduser(), Path(key).expanduser())
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"server.tls_cert {cert} with {key}: {error}") from None
+    return context
+
+
+def banner(config: Config, runtime: Runtime, port: int, *, is_tls: bool) -> str:
+    """Return what is printed when the server is ready."""
+    host = config.server.host
+    shown = f"[{host}]" if ":" in host else host
+    info = runtime.engine.info
+    voices = ", ".join(list(runtime.engine.voices)[:8]) or "none: sovits-live voice add --help"
+    backend = ", ".join(f"{key} {value}" for key, value in info.backend.items())
+    lines = [
+        f"sovits-live is ready: http{'s' if is_tls else ''}://{shown}:{port}",
+        f"  socket   ws{'s' if is_tls else ''}://{shown}:{port}/v1/tts/ws",
+        f"  pack     {info.pack} ({info.family}, {info.sample_rate_hz} Hz; {backend})",
+        f"  voices   {voices}",
+    ]
+    if info.notice:
+        lines.append(f"  notice   {info.notice}")
+    return "\n".join(lines)
