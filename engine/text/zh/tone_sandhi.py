@@ -1,9 +1,9 @@
 """Tone changes of Mandarin words: 不, 一, the neutral tone, and runs of third tones.
 
 The rules and their order are those of the frontend the public checkpoints were trained with
-(PaddleSpeech's): a checkpoint has learnt that "y i1 b ai3" is how 一百 is written, so these rules
-are followed even where a phonetician would write something else. A tone of 0 marks a character
-that is no syllable (punctuation); it is never changed.
+(PaddleSpeech's): a checkpoint has learnt how this frontend writes what it heard, so the rules are
+followed even where a phonetician would write something else. A tone of 0 marks a
+character that is no syllable (punctuation); it is never changed.
 """
 
 from __future__ import annotations
