@@ -1,33 +1,124 @@
-"""How many tokens go into the next chunk: few at first, more as the playout lead grows.
+"""How a sentence's tokens are cut into chunks: small first, then larger and larger.
 
 A small chunk leaves sooner but repeats the decoder's left context for less audio (11 of 21 frames
-at 5 tokens, 11 of 111 at 50), so chunks are as small as they must be and no smaller.
+at 5 tokens, 11 of 111 at 50), so chunks grow. Sizes depend on the position in the sentence and on
+nothing else: where a sentence is cut decides what the prior encoder sees, so a size that followed
+the clock would make a sentence sound different on a busy server.
+
+Each chunk may be `growth` times as long as the one before, so an engine that needs less than
+1 / growth of real time always has the next chunk before the last one has been played.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.types import TOKEN_HZ
+import numpy as np
+
+from engine.errors import InvalidParameter
+from engine.types import IntArray
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkSchedule:
     """Chunk sizes in tokens (40 ms each)."""
 
-    first_tokens: int = 5
-    min_tokens: int = 5
+    first_tokens: int = 5  # of an utterance: the listener waits
+    next_first_tokens: int = 10  # of its later sentences: something is still playing
     max_tokens: int = 50
-    lead_share: float = 0.5  # of the lead that the next chunk may take to be made and played
+    growth: float = 1.6
 
-    def next_tokens(self, num_spoken: int, lead_s: float) -> int:
-        """Return the size of the next chunk.
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("first_tokens", 1, 100),
+            ("next_first_tokens", 1, 100),
+            ("max_tokens", 1, 200),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise InvalidParameter(f"chunks.{name}", value, f"an integer from {low} to {high}")
+        if not 1.0 <= self.growth <= 4.0:
+            raise InvalidParameter("chunks.growth", self.growth, "a number from 1 to 4")
+
+    def size(self, chunk_index: int, sentence_index: int) -> int:
+        """Return the size of a sentence's chunk, both counted from 0."""
+        first = self.first_tokens if sentence_index == 0 else self.next_first_tokens
+        # Beyond this many chunks every growth > 1 has reached the maximum.
+        return min(self.max_tokens, round(first * self.growth ** min(chunk_index, 64)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunk:
+    """A piece of work for the vocoder, complete in itself.
+
+    Attributes:
+        tokens: int64 [T], the sentence's tokens up to the end of the chunk's lookahead.
+        num_new: How many are spoken by this chunk.
+        is_complete: `tokens` are all there will ever be.
+        is_last: The chunk ends the sentence.
+    """
+
+    tokens: IntArray
+    num_new: int
+    is_complete: bool
+    is_last: bool
+
+
+class ChunkPlan:
+    """Cuts the tokens of one sentence as they come."""
+
+    def __init__(
+        self, schedule: ChunkSchedule, *, sentence_index: int, lookahead: tuple[int, int] | None
+    ) -> None:
+        """Begin a sentence.
 
         Args:
-            num_spoken: Tokens of this sentence already turned into audio.
-            lead_s: Seconds of this utterance's audio not played yet.
+            lookahead: Tokens that must be known beyond the first chunk and beyond any other; None
+                when the whole sentence must be.
         """
-        if num_spoken == 0 and lead_s <= 0:
-            return self.first_tokens
-        by_lead = int(lead_s * TOKEN_HZ * self.lead_share)
-        return max(self.min_tokens, min(self.max_tokens, by_lead))
+        self._schedule = schedule
+        self._sentence_index = sentence_index
+        self._lookahead = lookahead
+        self._num_chunks = 0
+        self.num_planned = 0  # tokens in chunks so far; they can no longer change
+
+    def missing(self, num_tokens: int) -> int:
+        """Return how many more tokens the next chunk needs, 0 when only the end is waited for."""
+        if self._lookahead is None:
+            return 0
+        return max(0, self._next_end() + self._ahead() - num_tokens)
+
+    def next_size(self) -> int:
+        """Return the size the next chunk will have if the sentence is long enough."""
+        return self._schedule.size(self._num_chunks, self._sentence_index)
+
+    def cut(self, tokens: Sequence[int], *, is_complete: bool) -> list[Chunk]:
+        """Return the chunks that `tokens` allow and earlier calls have not returned."""
+        chunks: list[Chunk] = []
+        while self.num_planned < len(tokens):
+            end = self._next_end()
+            known = len(tokens) + 1 if self._lookahead is None else end + self._ahead()
+            if known > len(tokens):
+                if not is_complete:
+                    break
+                end, known = min(end, len(tokens)), len(tokens)
+                chunk = Chunk(_array(tokens), end - self.num_planned, True, end == len(tokens))
+            else:
+                # Cut where it would have been cut had the later tokens not been known yet.
+                chunk = Chunk(_array(tokens[:known]), end - self.num_planned, False, False)
+            chunks.append(chunk)
+            self._num_chunks += 1
+            self.num_planned = end
+        return chunks
+
+    def _next_end(self) -> int:
+        return self.num_planned + self.next_size()
+
+    def _ahead(self) -> int:
+        assert self._lookahead is not None
+        return self._lookahead[0 if self._num_chunks == 0 else 1]
+
+
+def _array(tokens: Sequence[int]) -> IntArray:
+    return np.array(tokens, dtype=np.int64)

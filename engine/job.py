@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 
-from engine.chunking import ChunkSchedule
+from engine.chunking import Chunk, ChunkPlan, ChunkSchedule
 from engine.collapse import Collapse, CollapseGuard, token_limit
+from engine.errors import TextError
 from engine.noise import exponential
 from engine.playout import PlayoutClock
 from engine.sampling import Sampler
 from engine.scheduler import JobView, Phase
-from engine.types import TOKEN_HZ, FloatArray, IntArray, SentenceJob, Style
-from engine.vocoding import VocoderStream
+from engine.types import TOKEN_HZ, FloatArray, SentenceJob, Style
+from engine.vocoding import VocoderStream, lookahead
 
-MAX_RETRIES = 2  # new draws after a collapse, while nothing of the sentence has been heard
+MAX_RETRIES = 2  # times a collapsed sentence goes on from its last healthy token with other draws
 _SEED_STRIDE = 0x9E3779B97F4A7C15  # odd, so that retries of one seed never meet another's soon
 # Typical speech; only used to guess how long the sentences before this one will still take.
 _SECONDS_PER_PHONEME = 0.1
@@ -23,8 +26,24 @@ class Job:
     """State of one sentence; the worker's lock guards every call but the networks' own."""
 
     def __init__(
-        self, job: SentenceJob, style: Style, clock: PlayoutClock, *, vocab_size: int
+        self,
+        job: SentenceJob,
+        style: Style,
+        clock: PlayoutClock,
+        *,
+        vocab_size: int,
+        max_positions: int,
+        schedule: ChunkSchedule,
     ) -> None:
+        """Begin waiting.
+
+        Args:
+            schedule: Sizes of its chunks.
+            max_positions: What a slot holds; fewer tokens are made if they would not fit.
+
+        Raises:
+            TextError: Phonemes and prompt leave no room for a token.
+        """
         self.job = job
         self.style = style
         self.clock = clock
@@ -32,6 +51,7 @@ class Job:
         self.slot: int | None = None
         self.tokens: list[int] = []
         self.vocoder: VocoderStream | None = None  # made by the acoustic lane with the first chunk
+        self.chunks: deque[Chunk] = deque()  # cut and waiting for the acoustic lane
         self.num_spoken = 0  # tokens given out as audio or being vocoded
         self.produced_s = 0.0  # audio of this sentence given out, its pause included
         self.is_in_step = False  # a lane's network call is working on it
@@ -40,17 +60,33 @@ class Job:
         self.attempt = 0
         self.collapse: Collapse | None = None
         self._vocab_size = vocab_size
-        self._begin()
-
-    def _begin(self) -> None:
-        self.tokens = []
-        self._guard = CollapseGuard(len(self.job.phonemes))
-        self._sampler = Sampler(
-            self.job.params,
-            self.style.prompt_tokens,
-            vocab_size=self._vocab_size,
-            max_tokens=token_limit(len(self.job.phonemes)),
+        room = max_positions - self.prefill_size
+        if room < 1:
+            raise TextError(
+                f"a sentence of {len(job.phonemes)} phonemes does not fit into {max_positions} "
+                "positions with this voice; send shorter sentences or raise engine.max_positions",
+                code="text_too_long",
+            )
+        self._max_tokens = min(room, token_limit(len(job.phonemes)))
+        self._guard = CollapseGuard(len(job.phonemes))
+        self._sampler = self._new_sampler()
+        self._plan = ChunkPlan(
+            schedule,
+            sentence_index=job.sentence_index,
+            lookahead=lookahead(job.params.mode),
         )
+
+    def _new_sampler(self) -> Sampler:
+        """Return a sampler that has seen the prompt and the tokens so far."""
+        generated = np.array(self.tokens, np.int64)
+        sampler = Sampler(
+            self.job.params,
+            np.concatenate([self.style.prompt_tokens, generated]),
+            vocab_size=self._vocab_size,
+            max_tokens=self._max_tokens,
+        )
+        sampler.step = len(generated)
+        return sampler
 
     @property
     def prefill_size(self) -> int:
@@ -58,47 +94,55 @@ class Job:
         style = self.style
         return len(style.prompt_phoneme_ids) + len(self.job.phonemes) + len(style.prompt_tokens)
 
-    def take_logits(self, logits: FloatArray) -> None:
-        """Draw the next token from float32 [V]; ends decoding on EOS, length or collapse."""
+    def take_logits(self, logits: FloatArray) -> int:
+        """Draw the next token from float32 [V]; ends decoding on EOS, length or collapse.
+
+        Returns:
+            How many of the last tokens the cache must forget: more than 0 after a collapse, when
+            the sentence goes on from its last healthy token.
+        """
         seed = (self.job.params.seed + self.attempt * _SEED_STRIDE) % 2**63
         noise = exponential(seed, self.job.sentence_index, self._sampler.step, len(logits))
         token = self._sampler.draw(logits, noise)
-        if token is None:
+        forgotten = 0
+        if token is not None:
+            self.tokens.append(token)
+            collapse = self._guard.check(self.tokens)
+            if collapse is not None:
+                forgotten = self._recover(collapse)
+        if self._sampler.stopped is not None:
             self.phase = Phase.SPEAKING
-            return
-        self.tokens.append(token)
-        collapse = self._guard.check(self.tokens)
-        if collapse is not None:
-            self._collapsed(collapse)
+        is_complete = self.phase is Phase.SPEAKING
+        self.chunks.extend(self._plan.cut(self.tokens, is_complete=is_complete))
+        return forgotten
 
-    def _collapsed(self, collapse: Collapse) -> None:
-        """Start over with other draws while nothing was heard, else stop where it was healthy."""
+    def _recover(self, collapse: Collapse) -> int:
+        """Drop the tokens of a collapse and draw on differently, or end the sentence there.
+
+        Tokens that are in chunks stay, heard or not: what is said must not depend on how fast it
+        was vocoded. Returns how many tokens the cache must forget.
+        """
         self.collapse = collapse
-        if self.num_spoken == 0 and self.attempt < MAX_RETRIES:
-            self.attempt += 1
-            self.phase = Phase.WAITING
-            self._begin()
-            return
         healthy = self._guard.healthy_length(self.tokens, collapse)
-        # One token stays to be spoken: the sentence's last chunk ends it.
-        del self.tokens[max(healthy, self.num_spoken + 1) :]
-        self.phase = Phase.SPEAKING
+        # One token stays beyond the chunks: the sentence's last chunk speaks it.
+        keep = max(healthy, self._plan.num_planned + 1)
+        dropped = len(self.tokens) - keep
+        del self.tokens[keep:]
+        if collapse is Collapse.TOO_LONG or self.attempt == MAX_RETRIES or dropped == 0:
+            self.phase = Phase.SPEAKING
+            return 0
+        self.attempt += 1
+        self._guard = CollapseGuard(len(self.job.phonemes))
+        self._sampler = self._new_sampler()
+        return dropped
 
-    def next_chunk(self, schedule: ChunkSchedule, now_s: float) -> tuple[int, int]:
-        """Return (tokens in the next chunk, decode steps until it can be vocoded)."""
-        wanted = schedule.next_tokens(self.num_spoken, self.clock.lead_s(now_s))
-        left = len(self.tokens) - self.num_spoken
-        if self.phase is Phase.SPEAKING:
-            return min(wanted, left), 0
-        lookahead = VocoderStream.lookahead(self.job.params.mode, first=self.num_spoken == 0)
-        if lookahead is None:
-            expected = 2 * len(self.job.phonemes)
-            return wanted, max(1, expected - len(self.tokens))
-        return wanted, max(0, wanted + lookahead - left)
-
-    def view(self, schedule: ChunkSchedule, deadline_s: float, now_s: float) -> JobView:
+    def view(self, deadline_s: float) -> JobView:
         """Return what the scheduler may know."""
-        chunk, missing = self.next_chunk(schedule, now_s)
+        if self.chunks:
+            chunk, missing = self.chunks[0].num_new, 0
+        else:
+            # In exact mode nothing is said how long it will take; one step is a safe guess.
+            chunk, missing = self._plan.next_size(), max(1, self._plan.missing(len(self.tokens)))
         return JobView(
             job_id=self.job.job_id,
             sentence_index=self.job.sentence_index,
@@ -117,7 +161,3 @@ class Job:
         if self.phase is Phase.SPEAKING:
             return (len(self.tokens) - self.num_spoken) / TOKEN_HZ
         return max(0.0, _SECONDS_PER_PHONEME * len(self.job.phonemes) - self.produced_s)
-
-    def known_tokens(self) -> IntArray:
-        """Return a copy of the tokens so far, int64 [T]."""
-        return np.array(self.tokens, dtype=np.int64)

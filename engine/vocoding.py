@@ -48,6 +48,17 @@ SETTINGS: dict[StreamMode, StreamSettings] = {
 }
 
 
+def lookahead(mode: StreamMode) -> tuple[int, int] | None:
+    """Return the tokens that must be known beyond the first chunk and beyond any other.
+
+    None: the whole sentence must be known.
+    """
+    settings = SETTINGS[mode]
+    if settings.lookahead_tokens is None or settings.first_lookahead_tokens is None:
+        return None
+    return settings.first_lookahead_tokens, settings.lookahead_tokens
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class VocoderOutput:
     """Audio of the tokens frozen by one step.
@@ -88,12 +99,6 @@ class VocoderStream:
     def num_frozen_tokens(self) -> int:
         """Tokens whose audio has been returned."""
         return self._num_frozen_tokens
-
-    @staticmethod
-    def lookahead(mode: StreamMode, *, first: bool) -> int | None:
-        """Return how many tokens beyond a chunk must be known; None: all of the sentence."""
-        settings = SETTINGS[mode]
-        return settings.first_lookahead_tokens if first else settings.lookahead_tokens
 
     def step(self, tokens: IntArray, num_new: int, *, final: bool) -> VocoderOutput:
         """Freeze the next `num_new` tokens and return their audio.

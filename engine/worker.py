@@ -22,15 +22,16 @@ import numpy as np
 
 from engine.backends.base import Backend
 from engine.bert_features import phoneme_bert
+from engine.chunking import Chunk
 from engine.client import EngineInfo, EngineStats, VoiceInfo
 from engine.config import EngineConfig
-from engine.errors import EngineFailed, SovitsError, TextError
+from engine.errors import EngineFailed, SovitsError
 from engine.job import Job
 from engine.limiter import limit
 from engine.messages import Event, Failed, Spoken
 from engine.playout import PlayoutClock
 from engine.scheduler import Decode, JobView, Phase, Policy, Prefill, Scheduler, StepCosts
-from engine.types import AudioChunk, FloatArray, IntArray, SentenceJob, Style
+from engine.types import AudioChunk, FloatArray, SentenceJob, Style
 from engine.vocoding import VocoderOutput, VocoderStream
 from engine.voice_source import VoiceSource
 
@@ -97,15 +98,14 @@ class Worker:
 
     def _add(self, submitted: SentenceJob, style: Style) -> None:
         clock = self._clock_of(submitted.utterance_id)
-        job = Job(submitted, style, clock, vocab_size=self._backend.config.t2s.vocab_size)
-        room = self._backend.semantic.max_positions - job.prefill_size
-        if room < 1:
-            raise TextError(
-                f"a sentence of {len(submitted.phonemes)} phonemes does not fit into "
-                f"{self._backend.semantic.max_positions} positions with this voice; send shorter "
-                "sentences or raise engine.max_positions",
-                code="text_too_long",
-            )
+        job = Job(
+            submitted,
+            style,
+            clock,
+            vocab_size=self._backend.config.t2s.vocab_size,
+            max_positions=self._backend.semantic.max_positions,
+            schedule=self._config.schedule,
+        )
         self._jobs[submitted.job_id] = job
 
     def cancel(self, job_id: int) -> None:
@@ -200,19 +200,16 @@ class Worker:
     def _acoustic_step(self) -> bool:
         """Do the acoustic lane's most urgent work; False when there is none."""
         with self._changed:
-            now = self._clock()
             idle = (view for view in self._views() if not self._jobs[view.job_id].is_vocoding)
             work = self._scheduler.next_acoustic(idle)
             if work is None:
                 return False
             job = self._jobs[work.job_id]
+            chunk = job.chunks.popleft()
             job.is_vocoding = True
-            num_new, _ = job.next_chunk(self._config.schedule, now)
-            tokens = job.known_tokens()
-            is_complete = job.phase is Phase.SPEAKING
-            job.num_spoken += num_new
+            job.num_spoken += chunk.num_new
         started = self._clock()
-        output = self._vocode(job, tokens, num_new, is_complete=is_complete)
+        output = self._vocode(job, chunk)
         elapsed = self._clock() - started
         with self._changed:
             job.is_vocoding = False
@@ -220,8 +217,8 @@ class Worker:
             if isinstance(output, Exception):
                 self._fail(job, output)
             elif not job.is_cancelled:
-                self._note_vocode_cost(num_new, elapsed)
-                self._speak(job, output)
+                self._note_vocode_cost(chunk.num_new, elapsed)
+                self._speak(job, output, is_final=chunk.is_last)
             self._changed.notify_all()
         return True
 
@@ -255,9 +252,7 @@ class Worker:
                 return [_as_engine_error(error, jobs[0])]
         return [result for job in jobs for result in self._decode([job])]
 
-    def _vocode(
-        self, job: Job, tokens: IntArray, num_new: int, *, is_complete: bool
-    ) -> VocoderOutput | Exception:
+    def _vocode(self, job: Job, chunk: Chunk) -> VocoderOutput | Exception:
         try:
             if job.vocoder is None:
                 job.vocoder = VocoderStream(
@@ -267,7 +262,7 @@ class Worker:
                     sentence_index=job.job.sentence_index,
                     params=job.job.params,
                 )
-            return job.vocoder.step(tokens, num_new, final=is_complete)
+            return job.vocoder.step(chunk.tokens, chunk.num_new, final=chunk.is_complete)
         except Exception as error:
             return _as_engine_error(error, job)
 
@@ -282,14 +277,13 @@ class Worker:
 
     def _views(self) -> list[JobView]:
         """Describe all jobs, each with the moment its listener runs out of audio."""
-        now = self._clock()
         views = []
         ahead_s: dict[
             str, float
         ] = {}  # utterance -> audio its earlier sentences still have to give
         for job in self._jobs.values():
             rest_s = ahead_s.get(job.job.utterance_id, 0.0)
-            views.append(job.view(self._config.schedule, job.clock.end_s + rest_s, now))
+            views.append(job.view(job.clock.end_s + rest_s))
             ahead_s[job.job.utterance_id] = rest_s + job.expected_rest_s
         return views
 
@@ -302,16 +296,18 @@ class Worker:
             self._fail(job, result)
             return
         try:
-            job.take_logits(result)
+            forgotten = job.take_logits(result)
         except SovitsError as error:
             self._fail(job, error)
             return
         self._count(tokens=1)
         if job.phase is not Phase.DECODING:
             self._release_slot(job)
+        elif forgotten:
+            assert job.slot is not None
+            self._backend.semantic.rewind(job.slot, forgotten)
 
-    def _speak(self, job: Job, output: VocoderOutput) -> None:
-        is_final = job.phase is Phase.SPEAKING and job.num_spoken == len(job.tokens)
+    def _speak(self, job: Job, output: VocoderOutput, *, is_final: bool) -> None:
         rate = self._backend.acoustic.sample_rate_hz
         samples = limit(output.samples, gain_db=job.style.gain_db)
         if is_final:

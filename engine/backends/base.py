@@ -48,6 +48,10 @@ class SemanticDecoder(Protocol):
         """
         ...
 
+    def rewind(self, slot: int, num_tokens: int) -> None:
+        """Forget the last `num_tokens` tokens given to `decode`; fewer than were given."""
+        ...
+
     def release(self, slot: int) -> None:
         """Forget what `slot` holds."""
         ...

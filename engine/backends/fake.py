@@ -87,6 +87,11 @@ class FakeSemantic:
             self._rows[slot] = (planned, position + 1, failure)
         return np.stack([self._logits(slot) for slot in slots])
 
+    def rewind(self, slot: int, num_tokens: int) -> None:
+        """See SemanticDecoder."""
+        planned, position, failure = self._rows[slot]
+        self._rows[slot] = (planned, position - num_tokens, failure)
+
     def release(self, slot: int) -> None:
         """See SemanticDecoder."""
         self._rows.pop(slot, None)

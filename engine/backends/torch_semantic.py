@@ -110,6 +110,11 @@ class TorchSemanticDecoder:
             self._num_tokens[slot] += 1
         return _to_numpy(logits)
 
+    def rewind(self, slot: int, num_tokens: int) -> None:
+        """See `SemanticDecoder.rewind`."""
+        self._lengths[slot] -= num_tokens
+        self._num_tokens[slot] -= num_tokens
+
     def release(self, slot: int) -> None:
         """See `SemanticDecoder.release`."""
         self._lengths[slot] = 0

@@ -1,0 +1,35 @@
+"""Measure this server and others. Every figure comes with its command, hardware and n."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Mapping
+
+# Each module has add_arguments(parser) and run(args) -> int, and is imported when it is chosen.
+BENCHES: Mapping[str, tuple[str, str]] = {
+    "engine": ("bench.engine", "steps, batching, chunk cost and streaming modes of the engine"),
+    "scheduler": ("bench.scheduler", "simulate many sessions on measured step costs"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `bench NAME ...`; the rest of the line is the bench's own."""
+    width = max(map(len, BENCHES)) + 2
+    parser.epilog = "benches:\n" + "\n".join(
+        f"  {name:<{width}}{summary}" for name, (_, summary) in BENCHES.items()
+    )
+    parser.add_argument("bench", choices=BENCHES, metavar="BENCH")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the chosen bench."""
+    module = importlib.import_module(BENCHES[args.bench][0])
+    parser = argparse.ArgumentParser(
+        prog=f"sovits-live bench {args.bench}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    return int(module.run(parser.parse_args(args.arguments)))

@@ -1,0 +1,119 @@
+"""The machine and the versions a figure was measured with, and whether the machine was quiet."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_PACKAGES = ("numpy", "onnxruntime", "torch", "aiohttp", "websockets", "uvloop", "opuslib")
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Seconds of repeated runs."""
+
+    min: float
+    median: float
+    p95: float
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Summary:
+        """Summarise at least one value."""
+        array = np.asarray(values, np.float64)
+        p95 = float(np.percentile(array, 95))
+        return cls(float(array.min()), float(np.median(array)), p95, len(array))
+
+
+def environment() -> dict[str, Any]:
+    """Return what a reader needs to repeat a measurement."""
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "command": " ".join(["sovits-live", *sys.argv[1:]]),
+        "git": _git_sha(),
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+    }
+
+
+class QuietWatch:
+    """Tells how much of the machine other processes used between `start` and `share`."""
+
+    def __init__(self) -> None:
+        self._started = self._read()
+
+    def share(self) -> float:
+        """Return the others' share of all cores since the start, 0 to 1; NaN where unknown."""
+        busy, own, total = (b - a for a, b in zip(self._started, self._read(), strict=True))
+        return max(0.0, busy - own) / total if total > 0 else float("nan")
+
+    @staticmethod
+    def _read() -> tuple[float, float, float]:
+        """Return busy, own and total CPU seconds."""
+        stat = Path("/proc/stat")
+        if not stat.exists():
+            return 0.0, 0.0, 0.0
+        user, nice, system, idle, wait, *rest = (
+            int(field) / _TICKS for field in stat.read_text().split("\n", 1)[0].split()[1:]
+        )
+        busy = user + nice + system + sum(rest[:2])
+        times = os.times()
+        own = times.user + times.system + times.children_user + times.children_system
+        return busy, own, busy + idle + wait
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a result with its environment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    full = {"environment": environment(), **data}
+    path.write_text(json.dumps(full, indent=1, default=_plain) + "\n", encoding="utf-8")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Summary):
+        return asdict(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_sha() -> str:
+    try:
+        command = ["git", "rev-parse", "--short", "HEAD"]
+        root = Path(__file__).parent
+        return subprocess.run(
+            command, cwd=root, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or "unknown"
