@@ -1,4 +1,4 @@
-"""Commands and server look into the same folders."""
+"""Where packs and voices are looked for, by commands and server alike."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ from pathlib import Path
 
 import pytest
 
+from engine.errors import CheckpointError
 from engine.paths import resolve_paths
-from server.config import data_dir
 
 
 @pytest.mark.parametrize(
-    "environment", [{}, {"XDG_DATA_HOME": "/x"}, {"SOVITS_DATA": "/data"}, {"XDG_DATA_HOME": ""}]
+    ("environment", "data"),
+    [
+        ({}, Path.home() / ".local" / "share" / "sovits-live"),
+        ({"XDG_DATA_HOME": ""}, Path.home() / ".local" / "share" / "sovits-live"),
+        ({"XDG_DATA_HOME": "/x"}, Path("/x/sovits-live")),
+        ({"XDG_DATA_HOME": "/x", "SOVITS_DATA": "/data"}, Path("/data")),
+    ],
 )
-def test_defaults_are_those_of_the_server(environment: dict[str, str]) -> None:
-    """A voice added by the command is found by the server."""
+def test_folders_lie_in_the_users_data(environment: dict[str, str], data: Path) -> None:
+    """SOVITS_DATA first, then the desktop standard."""
     paths = resolve_paths(environment=environment)
-    assert paths.packs_dir == data_dir(environment) / "packs"
-    assert paths.voices_dir == data_dir(environment) / "voices"
+    assert (paths.packs_dir, paths.voices_dir) == (data / "packs", data / "voices")
 
 
 def test_given_folders_win() -> None:
@@ -33,3 +38,22 @@ def test_pack_is_found_by_name_and_by_folder(tmp_path: Path) -> None:
     paths = resolve_paths(tmp_path / "packs", environment={})
     assert paths.pack("demo") == tmp_path / "packs" / "demo"
     assert paths.pack(str(tmp_path / "elsewhere")) == tmp_path / "elsewhere"
+
+
+def test_pack_is_chosen_by_name_or_for_lack_of_another(tmp_path: Path) -> None:
+    """One pack needs no name; of several, nano; else the error lists them."""
+    paths = resolve_paths(tmp_path, environment={})
+    with pytest.raises(CheckpointError, match="no pack is installed"):
+        paths.chosen_pack(None)
+    for name in ("alpha", "beta", "nano"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "pack.json").write_text("{}")
+        if name == "alpha":
+            assert paths.chosen_pack(None) == tmp_path / "alpha"
+        if name == "beta":
+            with pytest.raises(CheckpointError, match="choose with --pack; there are: alpha, beta"):
+                paths.chosen_pack(None)
+    assert paths.chosen_pack(None) == tmp_path / "nano"
+    assert paths.chosen_pack("beta") == tmp_path / "beta"
+    with pytest.raises(CheckpointError, match="there is no pack 'x'; there are: alpha, beta, nano"):
+        paths.chosen_pack("x")
