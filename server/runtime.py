@@ -13,18 +13,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Protocol
 
 from engine.client import EngineClient, EngineInfo
-from engine.types import Language, Phonemes
+from engine.types import Language
 from server import messages
 from server.admission import Admission, Keys
 from server.config import Config
 from server.errors import ClientError
 from server.metrics import Metrics
+from server.services import FrontendPool, Services
 from server.session import Session
 from server.settings import Settings
-from server.utterance import Services
 
 logger = logging.getLogger(__name__)
 
@@ -32,24 +31,6 @@ _LAG_TICK_S = 0.5
 _CLOSE_S = 1.0  # for the last messages of a session that is closed at the deadline
 
 FEATURES = ("h16", "raw", "batch", "ack", "update", "preempt", "text_spoken")
-
-
-class FrontendPool(Protocol):
-    """The text frontends, in processes of their own; see engine.text.pool."""
-
-    async def start(self) -> None:
-        """Load everything a first sentence needs."""
-        ...
-
-    async def phonemize(
-        self, text: str, language: Language, *, digits: str | None = None
-    ) -> Phonemes:
-        """See server.utterance.Frontend."""
-        ...
-
-    async def close(self) -> None:
-        """Stop the processes."""
-        ...
 
 
 def installed_version() -> str:

@@ -27,7 +27,8 @@ from server import logs
 from server.app import create_app
 from server.config import Config, EngineSection, TextSection
 from server.errors import ConfigError
-from server.runtime import FrontendPool, Parts, Runtime
+from server.runtime import Parts, Runtime
+from server.services import FrontendPool
 
 logger = logging.getLogger(__name__)
 

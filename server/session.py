@@ -23,8 +23,9 @@ from server.frames import AudioPacket
 from server.messages import ServerMessage
 from server.outbox import Sent
 from server.protocol import Limits, SessionProtocol
+from server.services import Services
 from server.settings import Settings
-from server.utterance import Services, Utterance
+from server.utterance import Utterance
 
 logger = logging.getLogger(__name__)
 

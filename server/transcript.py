@@ -52,15 +52,40 @@ class SentenceTimes:
                 end = begins + speech * (i + 1) // len(chunk.token_phonemes)
                 self._phoneme_ends[int(phoneme)] = end
 
+    @property
+    def is_aligned(self) -> bool:
+        """True if the engine says which phoneme a token speaks."""
+        return bool(self._phoneme_ends)
+
     def words(self) -> list[Span]:
-        """Return the words in order; those not made yet end where they may be expected to."""
-        spans, first, begins = [], 0, self.pts
+        """Return the words in order; those not made yet end where they may be expected to.
+
+        Words made of the same characters ("15" is two in Chinese) are one span.
+        """
+        spans: list[Span] = []
+        first, begins = 0, self.pts
         for word in self.phonemes.words:
             ends = max(begins, self._end_of(first + word.num_phonemes))
-            if word.end > word.start:
-                offset = self.sentence.start
-                spans.append(Span(offset + word.start, offset + word.end, begins, ends))
+            start, end = self.sentence.start + word.start, self.sentence.start + word.end
+            if spans and end > start and start < spans[-1].end:
+                last = spans.pop()
+                spans.append(Span(last.start, max(last.end, end), last.begins, ends))
+            elif end > start:
+                spans.append(Span(start, end, begins, ends))
             first, begins = first + word.num_phonemes, ends
+        return spans
+
+    def phoneme_spans(self) -> list[tuple[str, Span]]:
+        """Return the phonemes in order, each with the characters of its word."""
+        spans: list[tuple[str, Span]] = []
+        begins = self.pts
+        for word in self.phonemes.words:
+            start, end = self.sentence.start + word.start, self.sentence.start + word.end
+            for _ in range(word.num_phonemes):
+                ends = max(begins, self._end_of(len(spans) + 1))
+                symbol = self.phonemes.symbols[len(spans)]
+                spans.append((symbol, Span(start, end, begins, ends)))
+                begins = ends
         return spans
 
     def _end_of(self, num_phonemes: int) -> int:

@@ -12,104 +12,34 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable
-from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from engine.client import EngineClient
 from engine.errors import Overloaded, SovitsError
 from engine.text.splitter import SentenceSplitter, SplitterOptions
-from engine.types import (
-    AudioChunk,
-    Language,
-    Phonemes,
-    Sentence,
-    SentenceJob,
-    StreamMode,
-    SynthesisParams,
-)
+from engine.types import AudioChunk, Sentence
 from server import messages
 from server.delivery import Delivery
 from server.encoder import AudioEncoder
 from server.errors import ERROR_CODES
 from server.events import CancelRequested
-from server.metrics import Metrics
 from server.pacing import Pacer
+from server.services import Services
 from server.settings import Settings
 from server.sink import Sink
+from server.speech import FlushMark, Speech, SpokenSentence, TextEnd
+from server.timings import TimingTrack
 from server.transcript import CLOCK_HZ, Transcript
 
 logger = logging.getLogger(__name__)
 
-_AHEAD = 3  # sentences in the engine or waiting to be delivered
 _NOTHING_MS = 40  # of silence for a text without anything to speak: clients wait for audio
 _GRANT_AHEAD_S = 1.0  # what the engine may make beyond the listener's lead
 _GRANT_STEP_S = 0.2  # do not tell the engine of less
 
 
-class Frontend(Protocol):
-    """Text to phonemes, in a process of its own."""
-
-    async def phonemize(
-        self, text: str, language: Language, *, digits: str | None = None
-    ) -> Phonemes:
-        """Return the sentence in the pack's symbols.
-
-        Raises:
-            TextError: If it cannot be spoken.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What all utterances of a server share."""
-
-    engine: EngineClient
-    frontend: Frontend
-    metrics: Metrics
-    clock: Callable[[], float]
-    new_job_id: Callable[[], int]
-    new_seed: Callable[[], int]
-    encoder_pool: Executor | None
-    synthesis_timeout_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Flush:
-    id: str | int | None
-
-
-class _End:
-    """No more text."""
-
-
-@dataclass(slots=True, eq=False)
-class _Spoken:
-    """A sentence on its way: its chunks arrive in `chunks`, None after the last."""
-
-    sentence: Sentence
-    settings: Settings
-    cut_s: float
-    chunks: asyncio.Queue[AudioChunk | None] = field(default_factory=asyncio.Queue)
-    phonemes: Phonemes | None = None  # None: nothing to speak
-
-
-_Planned: TypeAlias = _Spoken | _Flush | _End
-
-
 class _Cancelled(Exception):
     """Ends the task group."""
-
-
-class SynthesisTimeout(SovitsError):
-    """The engine gave nothing for too long."""
-
-    code = "synthesis_timeout"
-    retryable = True
 
 
 class Utterance:
@@ -142,10 +72,8 @@ class Utterance:
         self._sink = sink
         self._settings = settings
         self._seed = services.new_seed() if settings.seed is None else settings.seed
-        self._inbox: asyncio.Queue[str | _Flush | _End] = asyncio.Queue()
-        self._planned: asyncio.Queue[_Planned] = asyncio.Queue()
-        self._ready: asyncio.Queue[_Planned] = asyncio.Queue()
-        self._slots = asyncio.Semaphore(_AHEAD)
+        self._inbox: asyncio.Queue[str | FlushMark | TextEnd] = asyncio.Queue()
+        self._speech = Speech(services, utterance_id=self.id, seed=self._seed)
         self._stop = asyncio.Event()
         self._cancel: CancelRequested | None = None
         self._cancelled_s = 0.0
@@ -155,7 +83,6 @@ class Utterance:
         self._delivery: Delivery | None = None
         self._first_text_s: float | None = None
         self._granted_s = 0.0
-        self._engine_s = 0.0  # sum over sentences of the time in the engine
         self._queue_s = 0.0
         self._num_cut = 0  # sentences
         self._num_delivered = 0
@@ -172,11 +99,11 @@ class Utterance:
 
     def flush(self, flush_id: str | int | None) -> None:
         """Speak what is buffered; answered by `flush.done`."""
-        self._inbox.put_nowait(_Flush(flush_id))
+        self._inbox.put_nowait(FlushMark(flush_id))
 
     def end(self) -> None:
         """Take no more text and finish."""
-        self._inbox.put_nowait(_End())
+        self._inbox.put_nowait(TextEnd())
 
     def update(self, settings: Settings) -> None:
         """Speak the next sentences with these settings."""
@@ -222,7 +149,7 @@ class Utterance:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._watch_stop(), name="watch")
                 group.create_task(self._split(), name="split")
-                group.create_task(self._speak(group), name="speak")
+                group.create_task(self._speech.run(group), name="speak")
                 await self._deliver()
                 self._stop.set()
             if self._cancel is None:
@@ -286,7 +213,7 @@ class Utterance:
         splitter, clock = self._splitter, self._services.clock
         while True:
             deadline = splitter.next_deadline()
-            command: str | _Flush | _End | None
+            command: str | FlushMark | TextEnd | None
             try:
                 async with asyncio.timeout(
                     None if deadline is None else max(0.0, deadline - clock())
@@ -295,13 +222,13 @@ class Utterance:
             except TimeoutError:
                 command = None
             splitter.set_lead(self._pacer.lead_s(clock()))
-            if isinstance(command, _End):
+            if isinstance(command, TextEnd):
                 self._plan(splitter.finish())
-                self._planned.put_nowait(command)
+                self._speech.plan(command)
                 return
-            if isinstance(command, _Flush):
+            if isinstance(command, FlushMark):
                 self._plan(splitter.flush())
-                self._planned.put_nowait(command)
+                self._speech.plan(command)
             elif command is None:
                 self._plan(splitter.poll(clock()))
             else:
@@ -309,69 +236,11 @@ class Utterance:
 
     def _plan(self, sentences: list[Sentence]) -> None:
         now = self._services.clock()
-        for sentence in sentences:
-            self._planned.put_nowait(_Spoken(sentence, self._settings, now))
-            self._num_cut += 1
-
-    # --- sentences to chunks ----------------------------------------------------------------------
-
-    async def _speak(self, group: asyncio.TaskGroup) -> None:
-        """Start the synthesis of each sentence in turn, a few ahead of delivery."""
-        while True:
-            planned = await self._planned.get()
-            if isinstance(planned, _Spoken):
-                await self._slots.acquire()
-                await self._start(planned, group)
-            self._ready.put_nowait(planned)
-            if isinstance(planned, _End):
-                return
-
-    async def _start(self, spoken: _Spoken, group: asyncio.TaskGroup) -> None:
-        text = spoken.sentence.text
-        if text.strip():
-            language = Language(spoken.settings.lang)
-            phonemes = await self._services.frontend.phonemize(
-                text, language, digits=spoken.settings.digits
-            )
-            if len(phonemes):
-                spoken.phonemes = phonemes
-                name = f"sentence-{spoken.sentence.index}"
-                group.create_task(self._synthesize(spoken, self._job(spoken, phonemes)), name=name)
-                return
-        spoken.chunks.put_nowait(None)
-
-    def _job(self, spoken: _Spoken, phonemes: Phonemes) -> SentenceJob:
-        settings = spoken.settings
-        params = SynthesisParams(
-            top_k=settings.top_k,
-            top_p=settings.top_p,
-            temperature=settings.temperature,
-            repetition_penalty=settings.repetition_penalty,
-            speed=settings.speed,
-            noise_scale=settings.noise_scale,
-            seed=self._seed,
-            mode=StreamMode(settings.mode),
-        )
-        return SentenceJob(
-            job_id=self._services.new_job_id(),
-            utterance_id=self.id,
-            sentence_index=spoken.sentence.index,
-            phonemes=phonemes,
-            voice_id=settings.voice,
-            style=settings.style,
-            params=params,
-            pause_ms=spoken.sentence.pause_ms,
-        )
-
-    async def _synthesize(self, spoken: _Spoken, job: SentenceJob) -> None:
-        started = self._services.clock()
-        if not self._granted_s:
+        if sentences and not self._granted_s:
             self._grant()
-        async with self._services.engine.synthesize(job) as chunks:
-            async for chunk in chunks:
-                spoken.chunks.put_nowait(chunk)
-        spoken.chunks.put_nowait(None)
-        self._engine_s += self._services.clock() - started
+        for sentence in sentences:
+            self._speech.plan(SpokenSentence(sentence, self._settings, now))
+            self._num_cut += 1
 
     # --- chunks to packets ------------------------------------------------------------------------
 
@@ -381,12 +250,12 @@ class Utterance:
         while True:
             if self._num_delivered == self._num_cut and self._inbox.empty():
                 self._sink.starve()
-            planned = await self._ready.get()
-            if isinstance(planned, _Spoken):
+            planned = await self._speech.next()
+            if isinstance(planned, SpokenSentence):
                 await self._deliver_sentence(planned)
                 self._num_delivered += 1
-                self._slots.release()
-            elif isinstance(planned, _Flush):
+                self._speech.delivered()
+            elif isinstance(planned, FlushMark):
                 pts_end = self._delivery.position48
                 self._sink.send(messages.FlushDone(self.ctx, pts_end, planned.id))
             else:
@@ -396,9 +265,9 @@ class Utterance:
             await self._delivery.feed(np.zeros(rate * _NOTHING_MS // 1000, np.float32))
         await self._delivery.finish()
 
-    async def _deliver_sentence(self, spoken: _Spoken) -> None:
+    async def _deliver_sentence(self, spoken: SpokenSentence) -> None:
         assert self._delivery is not None
-        chunk = await self._next_chunk(spoken)
+        chunk = await self._speech.next_chunk(spoken)
         if spoken.phonemes is None or chunk is None:
             return
         if spoken.sentence.index == 0:
@@ -416,21 +285,23 @@ class Utterance:
             norm=spoken.phonemes.normalized_text,
         )
         self._sink.send(started)
+        track = TimingTrack(self.ctx, times, spoken.settings.timings)
         while chunk is not None:
             times.add(chunk)
-            await self._delivery.feed(chunk.samples)
-            chunk = await self._next_chunk(spoken)
+            await self._deliver_chunk(chunk, track, is_sync=spoken.settings.timing_mode == "sync")
+            chunk = await self._speech.next_chunk(spoken)
         pts_end = self._delivery.position48
         self._sink.send(messages.SegmentDone(self.ctx, sentence.index, pts_end))
 
-    async def _next_chunk(self, spoken: _Spoken) -> AudioChunk | None:
-        limit_s = self._services.synthesis_timeout_s
-        try:
-            async with asyncio.timeout(limit_s):
-                return await spoken.chunks.get()
-        except TimeoutError:
-            text = f"sentence {spoken.sentence.index} gave no audio for {limit_s:g} s"
-            raise SynthesisTimeout(text) from None
+    async def _deliver_chunk(self, chunk: AudioChunk, track: TimingTrack, *, is_sync: bool) -> None:
+        """Send a chunk's packets, its timings before them (sync) or after (async)."""
+        assert self._delivery is not None
+        timing = track.advance(chunk)
+        if timing is not None and is_sync:
+            self._sink.send(timing)
+        await self._delivery.feed(chunk.samples)
+        if timing is not None and not is_sync:
+            self._sink.send(timing)
 
     def _after_sending(self) -> None:
         lead_s = self._pacer.lead_s(self._services.clock())
@@ -456,7 +327,7 @@ class Utterance:
         first_text = self._first_text_s
         first_packet = delivery.first_packet_s
         ttfa_s = 0.0 if first_text is None or first_packet is None else first_packet - first_text
-        rtf = self._engine_s / audio_s
+        rtf = self._speech.engine_s / audio_s
         done = messages.ContextDone(
             ctx=self.ctx,
             total_samples48=delivery.total_samples48,

@@ -18,8 +18,9 @@ from server.frames import AudioPacket, Flags
 from server.messages import ServerMessage, encode_message
 from server.metrics import Metrics
 from server.outbox import Sent
+from server.services import Services
 from server.settings import Chunking, Format, Settings
-from server.utterance import Services, Utterance
+from server.utterance import Utterance
 from tests.fakes import Script, ScriptedEngine, ScriptedFrontend
 from tests.virtual_time import run
 
@@ -462,6 +463,24 @@ def test_opus_announces_its_delay() -> None:
     assert started.pre_skip == 312
     end = stage.sink.packets[-1].pts + stage.sink.packets[-1].duration
     assert end >= done.total_samples48 + started.pre_skip
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_timings_come_before_or_after_their_packets(mode: Any) -> None:
+    """They cover every word once and never contradict the packets' clock."""
+    settings = replace(PCM, timings=("word", "rms"), timing_mode=mode, lead_ms=0)
+    sink = spoken("One two.", settings=settings).sink
+    order = [item for _, item in sink.said]
+    first = next(i for i, item in enumerate(order) if isinstance(item, messages.TimingEvent))
+    packet = next(i for i, item in enumerate(order) if isinstance(item, AudioPacket))
+    assert (first < packet) == (mode == "sync")
+    events = sink.messages(messages.TimingEvent)
+    rows = [row for event in events for row in event.words or ()]
+    assert [row[0] for row in rows] == [0, 1, 2, 4, 5, 6]
+    assert [row[2] for row in rows] == [80 * i for i in range(6)]
+    done = sink.messages(messages.ContextDone)[0]
+    windows = sum(len(event.rms) for event in events)
+    assert windows == -(-done.total_samples48 // 960)
 
 
 def test_done_is_complete_json() -> None:
