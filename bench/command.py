@@ -9,6 +9,7 @@ from collections.abc import Mapping
 # Each module has add_arguments(parser) and run(args) -> int, and is imported when it is chosen.
 BENCHES: Mapping[str, tuple[str, str]] = {
     "engine": ("bench.engine", "steps, batching, chunk cost and streaming modes of the engine"),
+    "soak": ("bench.soak", "sessions, cancels and cut connections for a long time, all checked"),
     "scheduler": ("bench.scheduler", "simulate many sessions on measured step costs"),
 }
 

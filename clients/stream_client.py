@@ -130,6 +130,11 @@ class StreamClient:
             await self._socket.close()
             self._socket = None
 
+    def abort(self) -> None:
+        """Break the connection without a closing handshake, as a lost network does."""
+        if self._socket is not None:
+            self._socket.transport.abort()
+
     async def open(
         self, *, ctx: str | None = None, preempt: str | None = None, **settings: Any
     ) -> Context:

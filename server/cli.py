@@ -30,6 +30,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "voice": Subcommand("engine.voice_command", "add, list, show and remove voices"),
     "export": Subcommand("export.command", "write the ONNX graphs of a model pack"),
     "model": Subcommand("engine.model_command", "import and inspect model packs"),
+    "bench": Subcommand("bench.command", "measure this server, its engine and others"),
     "doctor": Subcommand("server.doctor_command", "report what works here and how to get the rest"),
 }
 

@@ -68,6 +68,7 @@ class Metrics:
         self.loop_lag_seconds = Gauge(
             "loop_lag_seconds", "How late the event loop's last tick was", registry=registry
         )
+        self.tasks = Gauge("asyncio_tasks", "Tasks on the event loop", registry=registry)
         self.engine = Gauge(
             "engine_stat", "The engine's own counters and gauges", ["name"], registry=registry
         )

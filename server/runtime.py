@@ -142,6 +142,7 @@ class Runtime:
             await asyncio.sleep(_LAG_TICK_S)
             self.lag_s = loop.time() - due
             self.metrics.loop_lag_seconds.set(self.lag_s)
+            self.metrics.tasks.set(len(asyncio.all_tasks()))
 
     async def drain(self) -> None:
         """Refuse newcomers, let open contexts finish, close what is left at the deadline."""
