@@ -15,6 +15,7 @@ from server.admission import Guest, check_origin
 from server.errors import ClientError, error_code
 from server.handshake import bearer, offered_protocols, tune, with_query
 from server.metrics import CONTENT_TYPE
+from server.page import add_page
 from server.runtime import Runtime
 from server.session import Session, SessionOptions
 
@@ -49,6 +50,7 @@ def create_app(runtime: Runtime) -> web.Application:
     app.router.add_get("/healthz", serve_health)
     app.router.add_get("/readyz", serve_ready)
     app.router.add_get("/metrics", serve_metrics)
+    add_page(app)
     return app
 
 
@@ -62,7 +64,10 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         if error.status < 400:
             raise
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status, "bad_message")
-        return _error(error.status, code, error.reason, request_id)
+        answer = _error(error.status, code, error.reason, request_id)
+        if hdrs.ALLOW in error.headers:
+            answer.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
+        return answer
     except ClientError as error:
         request.app[RUNTIME].metrics.errors.labels(error.code).inc()
         return _error(error_code(error.code).status, error.code, error.message, request_id)
