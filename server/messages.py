@@ -231,6 +231,7 @@ class SegmentStarted:
     pts: int  # 48 kHz samples since the context started
     start: int  # character offsets in the context's text
     end: int
+    pause_ms: int = 0  # silence that is part of the sentence's audio, at its end
     norm: str | None = None
 
 
@@ -261,6 +262,7 @@ class SegmentDone:
     ctx: str
     seg: int
     pts_end: int
+    tokens: int = 0  # semantic tokens spoken, 40 ms each at speed 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ One dataclass serves the server's defaults, a session's and a context's: `sessio
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from server.errors import ClientError
-from server.wire import Length, Patch, Range, patched
+from server.wire import Length, Patch, Range, merged, patched
 
 Codec = Literal["opus", "pcm_s16le", "mulaw", "alaw"]
 Timing = Literal["char", "word", "phoneme", "viseme", "rms"]
@@ -63,6 +64,7 @@ class Settings:
     mode: Literal["exact", "balanced", "fast"] = "balanced"
     # 2**53 - 1: a JSON number that JavaScript clients can hold.
     seed: Annotated[int, Range(0, 2**53 - 1)] | None = None  # None: a new one per context
+    profile: Literal["vtuber", "callbot", "bench"] | None = None  # a set of the fields below
     sample_rate: int | None = None  # a short form of format.rate
     format: Format = field(default_factory=Format)
     framing: Literal["h16", "raw"] = "h16"
@@ -73,16 +75,37 @@ class Settings:
     priority: Literal["telephony", "live", "batch"] = "live"
 
 
+PROFILES: Mapping[str, Patch] = {
+    "vtuber": {
+        "format": {"codec": "opus", "rate": 48000, "bitrate": 64000},
+        "lead_ms": 800,
+        "timings": ("char", "viseme", "rms"),
+    },
+    "callbot": {
+        "format": {"codec": "mulaw", "rate": 8000, "frame_ms": 20},  # 160 bytes, an RTP packet
+        "lead_ms": 400,
+        "digits": "read",
+        "priority": "telephony",
+    },
+    "bench": {
+        "format": {"codec": "pcm_s16le", "rate": 24000},
+        "lead_ms": 0,
+        "seed": 0,
+    },
+}
 UPDATABLE = frozenset({"speed", "style", "voice"})  # may change between two sentences
 
 
 def apply(settings: Settings, patch: Patch) -> Settings:
     """Return `settings` with `patch`, its short forms resolved and the format possible.
 
+    A profile comes first, whatever else the patch gives over it.
+
     Raises:
         ClientError: unsupported_format, naming codec, rate and what is valid.
     """
-    changes = dict(patch)
+    profile = patch.get("profile")
+    changes = merged(PROFILES[profile], patch) if profile else dict(patch)
     audio: Patch = dict(changes.get("format", {}))
     if "sample_rate" in changes:
         audio.setdefault("rate", changes["sample_rate"])

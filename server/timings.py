@@ -52,14 +52,17 @@ class TimingTrack:
             ctx=self._ctx,
             seg=times.sentence.index,
             pts=pts,
-            chars=_rows(_chars(words)) if "char" in self._wanted else None,
-            words=_rows(words) if "word" in self._wanted else None,
-            phonemes=self._phoneme_rows(phonemes) if "phoneme" in self._wanted else None,
-            visemes=self._visemes(phonemes) if "viseme" in self._wanted else None,
+            chars=self._if_wanted("char", _rows(_chars(words))),
+            words=self._if_wanted("word", _rows(words)),
+            phonemes=self._if_wanted("phoneme", self._phoneme_rows(phonemes)),
+            visemes=self._if_wanted("viseme", self._visemes(phonemes)),
             rms=rms,
         )
         rows = (event.chars, event.words, event.phonemes, event.visemes, event.rms)
         return event if any(rows) else None
+
+    def _if_wanted(self, name: Timing, rows: tuple[_T, ...]) -> tuple[_T, ...] | None:
+        return rows if rows and name in self._wanted else None
 
     def _new_words(self) -> list[Span]:
         new = self._certain([(span, span.ends) for span in self._times.words()], self._num_words)

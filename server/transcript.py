@@ -36,6 +36,7 @@ class SentenceTimes:
         self.pts = pts
         self.pts_end = pts  # of what was made so far, the pause included
         self.is_complete = False
+        self.num_tokens = 0
         self._speech_end = pts  # without the pause
         self._phoneme_ends: dict[int, int] = {}  # phoneme -> end of its last token
 
@@ -47,6 +48,7 @@ class SentenceTimes:
         self.pts_end += samples
         self._speech_end = begins + speech
         self.is_complete = chunk.is_final
+        self.num_tokens += chunk.num_tokens
         if chunk.token_phonemes is not None:
             for i, phoneme in enumerate(chunk.token_phonemes):
                 end = begins + speech * (i + 1) // len(chunk.token_phonemes)

@@ -282,6 +282,7 @@ class Utterance:
             pts=pts,
             start=sentence.start,
             end=sentence.end,
+            pause_ms=sentence.pause_ms,
             norm=spoken.phonemes.normalized_text,
         )
         self._sink.send(started)
@@ -291,7 +292,8 @@ class Utterance:
             await self._deliver_chunk(chunk, track, is_sync=spoken.settings.timing_mode == "sync")
             chunk = await self._speech.next_chunk(spoken)
         pts_end = self._delivery.position48
-        self._sink.send(messages.SegmentDone(self.ctx, sentence.index, pts_end))
+        done = messages.SegmentDone(self.ctx, sentence.index, pts_end, times.num_tokens)
+        self._sink.send(done)
 
     async def _deliver_chunk(self, chunk: AudioChunk, track: TimingTrack, *, is_sync: bool) -> None:
         """Send a chunk's packets, its timings before them (sync) or after (async)."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from server.errors import ClientError
-from server.settings import Format, Settings, apply
+from server.settings import PROFILES, Format, Settings, apply
+from server.wire import decode_patch, encode
 
 
 @pytest.mark.parametrize(
@@ -39,3 +40,20 @@ def test_refuses_a_rate_the_codec_does_not_have() -> None:
     assert caught.value.message == (
         "format.rate is 32000 for opus, valid: 8000, 12000, 16000, 24000, 48000"
     )
+
+
+def test_a_profile_is_a_set_of_settings() -> None:
+    """What else is given wins over it, field by field."""
+    caller = apply(Settings(), {"profile": "callbot"})
+    assert (caller.format.codec, caller.format.rate, caller.lead_ms) == ("mulaw", 8000, 400)
+    assert (caller.digits, caller.priority, caller.profile) == ("read", "telephony", "callbot")
+    own = apply(Settings(), {"profile": "vtuber", "format": {"bitrate": 48000}, "lead_ms": 500})
+    assert (own.format.rate, own.format.bitrate, own.lead_ms) == (48000, 48000, 500)
+    assert own.timings == ("char", "viseme", "rms")
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_profiles_are_possible(name: str) -> None:
+    """Each is valid by the rules of the wire."""
+    patch = decode_patch(Settings, encode(PROFILES[name]), strict=True)
+    assert apply(Settings(), {"profile": name}) == apply(Settings(profile=name), patch)  # type: ignore[arg-type]

@@ -183,6 +183,10 @@ def test_packets_are_numbered_and_their_clock_is_exact() -> None:
     assert done.total_samples48 == last.pts + last.duration
     audio = sum(2 * len(j.phonemes) * 1920 + j.pause_ms * 48 for j in stage.engine.jobs)
     assert done.total_samples48 == audio
+    tokens = sum(s.tokens for s in stage.sink.messages(messages.SegmentDone))
+    pauses = sum(s.pause_ms for s in stage.sink.messages(messages.SegmentStarted))
+    assert pauses > 0
+    assert done.total_samples48 == tokens * 40 * 48 + pauses * 48
     assert packets[0].flags & (Flags.FIRST | Flags.SEG_START) == Flags.FIRST | Flags.SEG_START
     assert [p.seg for p in packets if Flags.SEG_START in p.flags] == [0, 1]
     assert [Flags.LAST in p.flags for p in packets].count(True) == 1
