@@ -149,7 +149,6 @@ class Listener:
         heard: FloatArray,
         voice: str,
         segments: Sequence[tuple[str, int]],
-        ends: Sequence[int],
     ) -> None:
         """Compare samples with what each segment must be; what was cut off is not missed."""
         expected = np.zeros(len(heard) + RATE_HZ, np.float32)
