@@ -53,6 +53,12 @@ def _container(path: Path, data_pkl: bytes, storages: dict[str, bytes] | None = 
     return path
 
 
+def _refuse(path: Path, message: str) -> None:
+    """Read in this process, as the child does, and expect a refusal."""
+    with pytest.raises(checkpoint_child.Refused, match=message):
+        checkpoint_child.read(path)
+
+
 class _Call:
     """Pickles as a call of `function(*args)`."""
 
@@ -235,22 +241,19 @@ def _tensor_pickle(size: int, shape: str, strides: str) -> bytes:
 def test_tensor_past_its_storage_is_refused(tmp_path: Path) -> None:
     """A shape larger than the data does not read foreign memory."""
     path = _container(tmp_path / "a", _tensor_pickle(4, "I8\n", "I1\n"), {"0": b"\0" * 8})
-    with pytest.raises(CheckpointError, match="reaches past its storage"):
-        read_official(path)
+    _refuse(path, "reaches past its storage")
 
 
 def test_tensor_that_repeats_its_storage_is_refused(tmp_path: Path) -> None:
     """Stride 0 cannot blow eight bytes up to gigabytes."""
     pickled = _tensor_pickle(4, "I100000\nI100000\n", "I0\nI0\n")
-    with pytest.raises(CheckpointError, match="larger than its storage"):
-        read_official(_container(tmp_path / "a", pickled, {"0": b"\0" * 8}))
+    _refuse(_container(tmp_path / "a", pickled, {"0": b"\0" * 8}), "larger than its storage")
 
 
 def test_storage_of_another_length_is_refused(tmp_path: Path) -> None:
     """The pickle and the zip must agree about sizes."""
     path = _container(tmp_path / "a", _tensor_pickle(4, "I4\n", "I1\n"), {"0": b"\0" * 6})
-    with pytest.raises(CheckpointError, match="storage 0 has 6 bytes"):
-        read_official(path)
+    _refuse(path, "storage 0 has 6 bytes")
 
 
 def test_zip_bombs_are_refused(tmp_path: Path) -> None:
@@ -258,10 +261,8 @@ def test_zip_bombs_are_refused(tmp_path: Path) -> None:
     bomb = tmp_path / "bomb.pth"
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", b"\0" * (50 << 20))
-    with pytest.raises(CheckpointError, match="compressed"):
-        read_official(bomb)
-    with pytest.raises(CheckpointError, match="overlap"):
-        read_official(_overlapping(tmp_path / "overlap.pth"))
+    _refuse(bomb, "compressed")
+    _refuse(_overlapping(tmp_path / "overlap.pth"), "overlap")
 
 
 def _overlapping(path: Path) -> Path:
@@ -285,8 +286,7 @@ def test_truncated_files_say_so(tmp_path: Path, share: float) -> None:
     path = write_sovits(tmp_path / "a.pth")
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(CheckpointError, match="truncated or damaged"):
-        read_official(path)
+    _refuse(path, "truncated or damaged")
 
 
 def test_flipped_bytes_are_noticed(tmp_path: Path) -> None:
@@ -296,8 +296,7 @@ def test_flipped_bytes_are_noticed(tmp_path: Path) -> None:
     middle = len(data) // 2
     data[middle : middle + 4] = bytes(byte ^ 0xFF for byte in data[middle : middle + 4])
     path.write_bytes(data)
-    with pytest.raises(CheckpointError, match="damaged"):
-        read_official(path)
+    _refuse(path, "damaged")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -305,8 +304,7 @@ def test_nan_and_infinite_weights_are_refused(tmp_path: Path, value: float) -> N
     """A diverged training is found at import, with the tensor's name."""
     weight = {"enc_p.text_embedding.weight": torch.tensor([[1.0, value]], dtype=torch.float16)}
     torch.save({"weight": weight, "config": {}, "info": ""}, tmp_path / "a.pth")
-    with pytest.raises(CheckpointError, match=r"enc_p\.text_embedding\.weight has NaN or inf"):
-        read_official(tmp_path / "a.pth")
+    _refuse(tmp_path / "a.pth", r"enc_p\.text_embedding\.weight has NaN or inf")
 
 
 @pytest.mark.parametrize(
@@ -349,8 +347,7 @@ def test_ordinary_zip_is_not_a_model(tmp_path: Path) -> None:
     """A zip without data.pkl is refused."""
     with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
         archive.writestr("readme.txt", "hi")
-    with pytest.raises(CheckpointError, match="not one that torch.save wrote"):
-        read_official(tmp_path / "a.pth")
+    _refuse(tmp_path / "a.pth", "not one that torch.save wrote")
 
 
 def test_missing_path_is_an_error(tmp_path: Path) -> None:

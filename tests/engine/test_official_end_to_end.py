@@ -32,7 +32,7 @@ from tests.official_files import (
     write_speaker,
 )
 from tests.speechlike import speechlike
-from tests.tiny_packs import FAMILIES, tiny_pack
+from tests.tiny_packs import tiny_pack
 
 _SAMPLES_PER_TOKEN = 1280
 
@@ -58,22 +58,21 @@ async def _speak(engine: ThreadEngine, job: SentenceJob) -> list[AudioChunk]:
         return [chunk async for chunk in chunks]
 
 
-async def _check(pack: Pack, voices_dir: Path, languages: tuple[Language, ...]) -> None:
-    """Speak each language from a reference of the other; lengths are exact, chance is seeded."""
+async def _check(pack: Pack, voices_dir: Path, language: Language) -> None:
+    """Speak a language from a reference of the other; lengths are exact, chance is seeded."""
     config = EngineConfig(backend="torch", pack=pack.path, voices_dir=voices_dir, num_slots=2)
     engine = ThreadEngine(config)
     await engine.start()
     try:
         assert engine.info.notice == RANDOM_NOTICE and engine.info.family == pack.family
         assert set(engine.voices["anna"].styles) == {"default", "english"}
-        for language in languages:
-            heard = [await _speak(engine, job) for job in _jobs(pack, language)]
-            waves = [np.concatenate([chunk.samples for chunk in chunks]) for chunks in heard]
-            tokens = sum(chunk.num_tokens for chunk in heard[0])
-            assert tokens >= 10 and len(waves[0]) == tokens * _SAMPLES_PER_TOKEN + 3200
-            assert np.isfinite(waves[0]).all() and np.abs(waves[0]).max() > 1e-4
-            # To rounding only: how frames are grouped for the decoder follows the clock.
-            np.testing.assert_allclose(waves[0], waves[1], atol=1e-6)
+        heard = [await _speak(engine, job) for job in _jobs(pack, language)]
+        waves = [np.concatenate([chunk.samples for chunk in chunks]) for chunks in heard]
+        tokens = sum(chunk.num_tokens for chunk in heard[0])
+        assert tokens >= 10 and len(waves[0]) == tokens * _SAMPLES_PER_TOKEN + 3200
+        assert np.isfinite(waves[0]).all() and np.abs(waves[0]).max() > 1e-4
+        # To rounding only: how frames are grouped for the decoder follows the clock.
+        np.testing.assert_allclose(waves[0], waves[1], atol=1e-6)
     finally:
         await engine.close()
 
@@ -93,15 +92,23 @@ def _jobs(pack: Pack, language: Language) -> list[SentenceJob]:
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "language"),
+    [
+        ("v1", Language.ZH),
+        ("v2", Language.EN),
+        ("v2Pro", Language.ZH),
+        ("v2ProPlus", Language.EN),
+    ],
+)
 async def test_tiny_models_of_every_version_speak(
-    fixtures_dir: Path, tmp_path: Path, family: str
+    fixtures_dir: Path, tmp_path: Path, family: str, language: Language
 ) -> None:
-    """Chinese and English, from a Chinese and an English reference."""
+    """Chinese in the manner of an English reference, and the reverse."""
     torch.set_num_threads(1)
     pack = tiny_pack(fixtures_dir, tmp_path, family)
     _enrol(pack, tmp_path / "voices", 3.0)
-    await _check(pack, tmp_path / "voices", (Language.ZH, Language.EN))
+    await _check(pack, tmp_path / "voices", language)
 
 
 @pytest.mark.slow
@@ -121,4 +128,4 @@ async def test_full_size_models_speak(tmp_path: Path, sizes: SovitsSizes) -> Non
         request = replace(request, speaker=write_speaker(tmp_path / "sv"))
     pack = import_official(request).pack
     _enrol(pack, tmp_path / "voices", 3.0)
-    await _check(pack, tmp_path / "voices", (Language.EN,))
+    await _check(pack, tmp_path / "voices", Language.EN)

@@ -1,4 +1,4 @@
-"""What engine tests share: where the golden arrays are."""
+"""What tests share: where the golden arrays are."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-_DEFAULT = Path(__file__).parents[3] / "shared" / "fixtures"
+_DEFAULT = Path(__file__).parents[2] / "shared" / "fixtures"
 
 
 @pytest.fixture(scope="session")
