@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 from engine.config import EngineConfig
 from engine.paths import Paths, resolve_paths
+from server.dialects.settings import DialectsSection
 from server.errors import ClientError, ConfigError
 from server.settings import Settings, check_format
 from server.wire import (
@@ -53,6 +54,7 @@ class LimitsSection:
     msgs_per_s: Positive = 200
     lead_ms_max: Annotated[int, Range(100, 60_000)] = 60_000
     idle_timeout_s: Seconds = 60.0
+    request_timeout_s: Seconds = 15.0  # for a request's headers, and between two requests
     session_ttl_s: Seconds = 3600.0
     write_stall_s: Seconds = 10.0
     synthesis_timeout_s: Seconds = 30.0  # without one sample of the sentence that is due
@@ -116,6 +118,7 @@ class Config:
     audio: Settings = field(default_factory=Settings)
     text: TextSection = field(default_factory=TextSection)
     log: LogSection = field(default_factory=LogSection)
+    dialects: DialectsSection = field(default_factory=DialectsSection)
 
     def __post_init__(self) -> None:
         try:

@@ -172,6 +172,10 @@ class Session:
         self._closing = self._closing or (code, reason)
         self.wake()
 
+    def bytes_queued(self) -> int:
+        """Return the size of what waits to be written."""
+        return self.protocol.bytes_queued()
+
     # --- reading ----------------------------------------------------------------------------------
 
     async def _read(self) -> None:

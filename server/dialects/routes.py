@@ -1,0 +1,47 @@
+"""Mounts every dialect on the server's one port."""
+
+from __future__ import annotations
+
+from aiohttp import hdrs, web
+
+from server.admission import check_origin
+from server.dialects.api_v2 import ApiV2
+from server.dialects.openai_speech import OpenAISpeech
+from server.errors import ClientError
+from server.runtime import Runtime
+
+_ALLOWED_HEADERS = "authorization, content-type, xi-api-key, x-api-key, x-request-id"
+
+
+def add_dialects(app: web.Application, runtime: Runtime) -> None:
+    """Add the routes of every dialect."""
+    if not runtime.config.dialects.enabled:
+        return
+    ApiV2(runtime).add_routes(app.router)
+    OpenAISpeech(runtime).add_routes(app.router)
+
+    async def admit_page(request: web.Request, response: web.StreamResponse) -> None:
+        """Let a page of an origin that is allowed read the answer."""
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is None or isinstance(response, web.WebSocketResponse):
+            return
+        try:
+            check_origin(origin, request.headers.get(hdrs.HOST), runtime.config.server.origins)
+        except ClientError:
+            return
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+        response.headers[hdrs.VARY] = hdrs.ORIGIN
+
+    app.on_response_prepare.append(admit_page)
+    app.router.add_options("/{path:.*}", _preflight)
+
+
+async def _preflight(request: web.Request) -> web.Response:
+    """Answer a browser that asks before it posts; `admit_page` says whether it may."""
+    del request
+    headers = {
+        hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST, DELETE",
+        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _ALLOWED_HEADERS,
+        hdrs.ACCESS_CONTROL_MAX_AGE: "600",
+    }
+    return web.Response(status=204, headers=headers)
