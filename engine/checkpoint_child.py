@@ -210,10 +210,10 @@ class TorchArchive:
         Refused: Truncated or damaged container, compressed or overlapping entries.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._bytes = path.stat().st_size
+    def __init__(self, file: io.FileIO, num_bytes: int) -> None:
+        self._bytes = num_bytes
         try:
-            self._zip = zipfile.ZipFile(_TaggedFile(path))
+            self._zip = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, OSError, ValueError) as error:
             raise Refused(f"the file is truncated or damaged ({error})") from None
         entries = self._zip.infolist()
@@ -312,7 +312,11 @@ def read(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     Raises:
         Refused: Whatever is wrong with the file.
     """
-    archive = TorchArchive(path)
+    with _TaggedFile(path) as file:
+        return _read(TorchArchive(file, path.stat().st_size))
+
+
+def _read(archive: TorchArchive) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     tree = archive.unpickle()
     if not isinstance(tree, dict):
         raise Refused(f"it holds a {type(tree).__name__}, not a model")
