@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from engine.errors import CheckpointError
 
-FORMAT = 1  # of the graphs' inputs and outputs; raised whenever one changes
+FORMAT = 2  # of the graphs' inputs, outputs and weights; raised whenever one changes
 MANIFEST = "manifest.json"
 
 
@@ -31,6 +31,7 @@ class GraphRecord:
     opset: int
     inputs: Mapping[str, str]  # name -> "float32[1,D,F]"
     outputs: Mapping[str, str]
+    weights: Mapping[str, str]  # initializer -> how it is made of the pack, see `graph_weights`
     error: float  # largest |onnx - torch| / max |torch| over the outputs, on the export's check
 
 

@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from engine.errors import CheckpointError, InvalidParameter
 from engine.model_config import ModelConfig, SymbolSet
+from engine.tensor_file import TensorFile
 from engine.types import Array, Language
 
 FORMAT = 1
@@ -335,15 +335,8 @@ def read_tensors(path: Path) -> dict[str, Array]:
     Raises:
         CheckpointError: Missing or damaged file.
     """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}); import it again") from None
-    return {
-        name: array.astype(np.float32) if array.dtype.kind == "f" else array
-        for name, array in stored.items()
-    }
+    file = TensorFile(path)
+    return {name: file.tensor(name) for name in file.names()}
 
 
 def sha256_of(path: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
@@ -12,6 +11,7 @@ from pathlib import Path
 import torch
 
 from engine.backends.torch_weights import load_weights
+from engine.graph_weights import GraphWeights
 from engine.manifest import FORMAT, ExportManifest, GraphRecord
 from engine.models.acoustic import AcousticNetwork
 from engine.models.t2s import T2S
@@ -19,6 +19,7 @@ from engine.pack import Pack, Part
 from export.graphs import GraphSpec, acoustic_graphs, t2s_graphs
 from export.quantize import quantize_weights
 from export.reference_graphs import reference_graphs
+from export.share_weights import WeightIndex
 from export.to_onnx import export_graph
 
 logger = logging.getLogger(__name__)
@@ -46,15 +47,20 @@ def export_pack(
         CheckpointError: The weights do not fit, or a graph's outputs are not torch's.
     """
     networks = _load(pack)
+    weights = GraphWeights(pack)
+    indices: dict[Part, WeightIndex] = {}
     target = pack.path / "onnx"
     with tempfile.TemporaryDirectory(dir=pack.path, prefix=".onnx-") as name:
-        folder = Path(name)
+        folder = Path(name) / target.name
+        folder.mkdir(mode=0o755)
         records: list[GraphRecord] = []
         for spec in _specs(pack, *networks):
-            records.append(export_graph(spec, folder))
+            if spec.part not in indices:
+                indices[spec.part] = WeightIndex(pack, (spec.part,))
+            records.append(export_graph(spec, folder, indices[spec.part], weights))
             on_graph(records[-1])
             if int8 and spec.name in QUANTIZED:
-                records.append(quantize_weights(spec, records[-1], folder))
+                records.append(quantize_weights(spec, records[-1], folder, weights))
                 on_graph(records[-1])
         t2s, acoustic = networks
         manifest = ExportManifest(
@@ -70,8 +76,8 @@ def export_pack(
         )
         manifest.save(folder)
         if target.exists():
-            shutil.rmtree(target)
-        shutil.copytree(folder, target)
+            target.rename(Path(name) / "old")
+        folder.rename(target)
     return manifest
 
 

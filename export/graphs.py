@@ -28,6 +28,7 @@ from engine.model_config import AcousticConfig, ModelConfig, T2SConfig
 from engine.models.acoustic import AcousticNetwork
 from engine.models.prior import TextMemory
 from engine.models.t2s import T2S
+from engine.pack import Part
 
 Dim = torch.export.Dim
 # Sequences of length 1 are ordinary (one token left at a sentence's end), so no graph may
@@ -44,6 +45,7 @@ class GraphSpec:
     inputs: Mapping[str, Tensor]
     dynamic: Mapping[str, Mapping[int, Any]]
     outputs: tuple[str, ...]
+    part: Part = Part.ACOUSTIC  # whose weights it has
 
 
 class Prefill(nn.Module):
@@ -177,6 +179,7 @@ def t2s_graphs(t2s: T2S, config: ModelConfig) -> list[GraphSpec]:
             prefill_inputs,
             prefill_dynamic,
             ("logits", *keys, *values),
+            Part.T2S,
         ),
         GraphSpec(
             "step",
@@ -184,6 +187,7 @@ def t2s_graphs(t2s: T2S, config: ModelConfig) -> list[GraphSpec]:
             _step_inputs(sizes, (*keys, *values)),
             _step_dynamic((*keys, *values)),
             ("logits", *(f"new_{name}" for name in (*keys, *values))),
+            Part.T2S,
         ),
     ]
 

@@ -3,47 +3,91 @@
 Blocks of 32 weights share a scale, and activations are quantised per row (MatMulNBits, accuracy
 level 4), so a row's result does not depend on its neighbours. Dynamic quantisation of whole
 tensors, the usual choice, would let one session's activations set everybody's scale.
+
+The blocks are made from the pack's weights when the graph is opened; the file holds none.
 """
 
 from __future__ import annotations
 
-import logging
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
-import onnx
+import onnx_ir as ir
 
+from engine.graph_weights import BLOCK, GraphWeights
 from engine.manifest import GraphRecord, hash_file
 from export.graphs import GraphSpec
+from export.share_weights import LOCATION
 from export.to_onnx import compare
 
-BLOCK = 32
 PRECISION = "int8"
+_DOMAIN = "com.microsoft"
+_ATTRIBUTES = {"bits": 8, "block_size": BLOCK, "accuracy_level": 4}
 
 
-def quantize_weights(spec: GraphSpec, record: GraphRecord, folder: Path) -> GraphRecord:
+def quantize_weights(
+    spec: GraphSpec, record: GraphRecord, folder: Path, weights: GraphWeights
+) -> GraphRecord:
     """Write `NAME-int8.onnx` beside the fp32 graph of `record` and return its record."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from onnxruntime.quantization.matmul_nbits_quantizer import (
-            DefaultWeightOnlyQuantConfig,
-            MatMulNBitsQuantizer,
-        )
-
-        logging.getLogger("onnxruntime.quantization").setLevel(logging.ERROR)
-        settings = DefaultWeightOnlyQuantConfig(
-            block_size=BLOCK, is_symmetric=True, accuracy_level=4, bits=8
-        )
-        quantizer = MatMulNBitsQuantizer(onnx.load(folder / record.file), algo_config=settings)
-        quantizer.process()
+    model = ir.load(folder / record.file)
+    recipes = dict(record.weights)
+    for node in list(model.graph):
+        if node.op_type == "MatMul" and (name := _weight_name(node)) in recipes:
+            recipe = recipes.pop(name)
+            if recipe.startswith("transpose "):
+                recipes |= _replace(model.graph, node, name, recipe.removeprefix("transpose "))
+            else:
+                recipes[name] = recipe
+    model.opset_imports[_DOMAIN] = 1
     path = folder / f"{spec.name}-{PRECISION}.onnx"
-    onnx.save(quantizer.model.model, path)
+    ir.save(model, path)
     return replace(
         record,
         precision=PRECISION,
         file=path.name,
         sha256=hash_file(path),
         num_bytes=path.stat().st_size,
-        error=compare(spec, path),
+        weights=recipes,
+        error=compare(spec, path, weights.load(recipes)),
     )
+
+
+def _weight_name(node: ir.Node) -> str:
+    weight = node.inputs[1]
+    return (weight.name or "") if weight is not None and weight.is_initializer() else ""
+
+
+def _replace(graph: ir.Graph, node: ir.Node, name: str, source: str) -> dict[str, str]:
+    """Put MatMulNBits in a MatMul's place; return the recipes of its two initializers."""
+    weight = graph.initializers[name].const_value
+    assert weight is not None
+    columns, rows = weight.shape.numpy()
+    num_blocks = -(-columns // BLOCK)
+    blocks = _reference(f"{name}_blocks", (rows, num_blocks, BLOCK), ir.DataType.UINT8)
+    scales = _reference(f"{name}_scales", (rows, num_blocks), ir.DataType.FLOAT)
+    for value in (blocks, scales):
+        graph.register_initializer(value)
+    output = node.outputs[0]
+    new = ir.node(
+        "MatMulNBits",
+        [node.inputs[0], blocks, scales],
+        {"K": columns, "N": rows, **_ATTRIBUTES},
+        domain=_DOMAIN,
+        name=node.name,
+    )
+    new.outputs[0].name, new.outputs[0].type = output.name, output.type
+    new.outputs[0].shape = output.shape
+    graph.insert_before(node, new)
+    output.replace_all_uses_with(new.outputs[0], replace_graph_outputs=True)
+    graph.remove(node, safe=True)
+    del graph.initializers[name]
+    return {f"{name}_blocks": f"blocks {source}", f"{name}_scales": f"scales {source}"}
+
+
+def _reference(name: str, shape: tuple[int, ...], dtype: ir.DataType) -> ir.Value:
+    """Return an initializer whose contents the runtime brings."""
+    length = dtype.itemsize
+    for size in shape:
+        length *= size
+    tensor = ir.ExternalTensor(LOCATION, 0, int(length), dtype, shape=ir.Shape(shape), name=name)
+    return ir.val(name, dtype, shape, const_value=tensor)

@@ -36,10 +36,14 @@ def _ssl(pack: Pack) -> GraphSpec:
     if isinstance(network, WhisperEncoder):
         half = Dim("frames", min=1, max=network.max_frames)
         mel = torch.sin(torch.arange(80.0 * _MEL_FRAMES)).reshape(1, 80, _MEL_FRAMES)
-        return GraphSpec("ssl", network, {"mel": mel}, {"mel": {2: 2 * half}}, ("features",))
+        return GraphSpec(
+            "ssl", network, {"mel": mel}, {"mel": {2: 2 * half}}, ("features",), Part.SSL
+        )
     wave = torch.sin(torch.arange(float(_SAMPLES)) * 0.05)[None]
     samples = Dim("samples", min=800)
-    return GraphSpec("ssl", network, {"samples": wave}, {"samples": {1: samples}}, ("features",))
+    return GraphSpec(
+        "ssl", network, {"samples": wave}, {"samples": {1: samples}}, ("features",), Part.SSL
+    )
 
 
 def _speaker(pack: Pack) -> GraphSpec:
@@ -47,11 +51,18 @@ def _speaker(pack: Pack) -> GraphSpec:
     if isinstance(network, Ge2e):
         mel = torch.rand(3, 160, network.mel_bins, generator=torch.Generator().manual_seed(1))
         windows = Dim("windows", min=1)
-        return GraphSpec("speaker", network, {"mel": mel}, {"mel": {0: windows}}, ("embedding",))
+        return GraphSpec(
+            "speaker", network, {"mel": mel}, {"mel": {0: windows}}, ("embedding",), Part.SPEAKER
+        )
     fbank = torch.sin(torch.arange(200.0 * 80)).reshape(1, 200, 80)
     frames = Dim("frames", min=16)
     return GraphSpec(
-        "speaker", network.eval(), {"fbank": fbank}, {"fbank": {1: frames}}, ("embedding",)
+        "speaker",
+        network.eval(),
+        {"fbank": fbank},
+        {"fbank": {1: frames}},
+        ("embedding",),
+        Part.SPEAKER,
     )
 
 
@@ -59,4 +70,4 @@ def _bert(pack: Pack) -> GraphSpec:
     network = load_bert(pack)
     ids = torch.arange(9)[None] + 1
     length = Dim("length", min=2, max=network.max_tokens)
-    return GraphSpec("bert", network, {"ids": ids}, {"ids": {1: length}}, ("rows",))
+    return GraphSpec("bert", network, {"ids": ids}, {"ids": {1: length}}, ("rows",), Part.BERT)

@@ -5,57 +5,51 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 import onnxruntime as ort
 import torch
 from torch import Tensor
 
+from engine.backends.onnx_session import open_session
 from engine.errors import CheckpointError
+from engine.graph_weights import GraphWeights
 from engine.manifest import GraphRecord, describe_tensors, hash_file
 from engine.types import Array
 from export.graphs import GraphSpec
+from export.share_weights import WeightIndex, drop_notes, take_weights
 
 OPSET = 20  # the newest that ONNX Runtime, OpenVINO and TensorRT all take for these graphs
 # Sums run in another order; anything above this is a wrong graph, not rounding.
 MAX_ERROR_FP32 = 2e-4
 
 
-def export_graph(spec: GraphSpec, folder: Path) -> GraphRecord:
+def export_graph(
+    spec: GraphSpec, folder: Path, index: WeightIndex, weights: GraphWeights
+) -> GraphRecord:
     """Write `folder/NAME.onnx` and return its record.
+
+    Args:
+        index: Finds the graph's weights in the pack.
+        weights: Makes them again, as a runtime will.
 
     Raises:
         CheckpointError: If the graph's outputs are not torch's.
     """
+    model = trace(spec)
+    drop_notes(model)
+    recipes = take_weights(model, index)
     path = folder / f"{spec.name}.onnx"
-    # The exporter follows the call's structure: keyword-free, *args as one nested tuple.
-    names = list(spec.inputs)
-    shapes = [dict(spec.dynamic[name]) or None for name in names]
-    fixed = _num_fixed(spec.module)
-    dynamic: tuple[object, ...] = (*shapes[:fixed],)
-    if len(shapes) > fixed:
-        dynamic = (*dynamic, tuple(shapes[fixed:]))
-    with warnings.catch_warnings():
-        # torch's exporter warns about its own internals; our check below is what counts.
-        warnings.simplefilter("ignore")
-        for chatty in ("torch.onnx", "onnx_ir", "onnxscript"):
-            logging.getLogger(chatty).setLevel(logging.ERROR)
-        torch.onnx.export(
-            spec.module,
-            tuple(spec.inputs.values()),
-            path,
-            input_names=names,
-            output_names=list(spec.outputs),
-            dynamic_shapes=dynamic,
-            opset_version=OPSET,
-            external_data=False,
-            dynamo=True,
-            verbose=False,
+    ir.save(model, path)
+    error = compare(spec, path, weights.load(recipes))
+    if not error <= MAX_ERROR_FP32:
+        raise CheckpointError(
+            f"graph {spec.name} differs from torch by {error:.1e} (allowed {MAX_ERROR_FP32:.0e})"
         )
     outputs = run_torch(spec, spec.inputs)
-    record = GraphRecord(
+    return GraphRecord(
         graph=spec.name,
         precision="fp32",
         file=path.name,
@@ -64,22 +58,45 @@ def export_graph(spec: GraphSpec, folder: Path) -> GraphRecord:
         opset=OPSET,
         inputs=describe_tensors(spec.inputs),
         outputs=describe_tensors(dict(zip(spec.outputs, outputs, strict=True))),
-        error=0.0,
+        weights=recipes,
+        error=error,
     )
-    error = compare(spec, path)
-    if error > MAX_ERROR_FP32:
-        raise CheckpointError(
-            f"graph {spec.name} differs from torch by {error:.1e} (allowed {MAX_ERROR_FP32:.0e})"
+
+
+def trace(spec: GraphSpec) -> ir.Model:
+    """Return the graph with its weights."""
+    # The exporter follows the call's structure: keyword-free, *args as one nested tuple.
+    names = list(spec.inputs)
+    shapes = [dict(spec.dynamic[name]) or None for name in names]
+    fixed = _num_fixed(spec.module)
+    dynamic: tuple[object, ...] = (*shapes[:fixed],)
+    if len(shapes) > fixed:
+        dynamic = (*dynamic, tuple(shapes[fixed:]))
+    with warnings.catch_warnings():
+        # torch's exporter warns about its own internals; `compare` is what counts.
+        warnings.simplefilter("ignore")
+        for chatty in ("torch.onnx", "onnx_ir", "onnxscript"):
+            logging.getLogger(chatty).setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            spec.module,
+            tuple(spec.inputs.values()),
+            input_names=names,
+            output_names=list(spec.outputs),
+            dynamic_shapes=dynamic,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
         )
-    return replace(record, error=error)
+    assert program is not None
+    return program.model
 
 
-def compare(spec: GraphSpec, path: Path) -> float:
+def compare(spec: GraphSpec, path: Path, initializers: Mapping[str, Array]) -> float:
     """Return the largest relative error of the graph's outputs, on the traced and other lengths."""
-    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = open_session(path, threads=1, initializers=initializers)
     return max(
         relative_error(run_torch(spec, inputs), run_onnx(session, inputs))
-        for inputs in (spec.inputs, _resized(spec, 1), _resized(spec, 3))
+        for inputs in (spec.inputs, resized(spec, 1), resized(spec, 3))
     )
 
 
@@ -101,6 +118,8 @@ def relative_error(expected: list[Array], actual: list[Array]) -> float:
     """Return max |a - b| / max |b| over all outputs; integers must be equal."""
     worst = 0.0
     for one, other in zip(expected, actual, strict=True):
+        if one.shape != other.shape:
+            return float("inf")
         if one.dtype.kind == "i":
             worst = max(worst, float(not np.array_equal(one, other)))
             continue
@@ -109,20 +128,20 @@ def relative_error(expected: list[Array], actual: list[Array]) -> float:
     return worst
 
 
-def _resized(spec: GraphSpec, factor: int) -> dict[str, Tensor]:
+def resized(spec: GraphSpec, factor: int) -> dict[str, Tensor]:
     """Return inputs with other values whose varying axes are `factor` times as long.
 
     Factor 1 stands for the shortest lengths the graph takes.
     """
-    resized = {}
+    inputs = {}
     for name, tensor in spec.inputs.items():
         value = tensor
         for axis, dim in spec.dynamic[name].items():
             size = tensor.shape[axis]
             index = torch.arange(size * factor if factor > 1 else dim.min) % size
             value = value.index_select(axis, index)
-        resized[name] = value.roll(1) if value.is_floating_point() else value
-    return resized
+        inputs[name] = value.roll(1) if value.is_floating_point() else value
+    return inputs
 
 
 def _num_fixed(module: torch.nn.Module) -> int:

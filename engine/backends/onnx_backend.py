@@ -11,6 +11,7 @@ from engine.backends.onnx_reference import OnnxReference
 from engine.backends.onnx_semantic import OnnxSemantic
 from engine.backends.onnx_session import CPU, open_session
 from engine.backends.registry import BackendOptions
+from engine.graph_weights import GraphWeights
 from engine.manifest import ExportManifest, check_file
 from engine.model_config import ModelConfig
 from engine.pack import Pack
@@ -29,12 +30,18 @@ class OnnxBackend:
         manifest = ExportManifest.load(folder, pack_fingerprint=pack.fingerprint)
         self._precision = precision_of(manifest, options.precision)
         self._provider = provider
+        weights = GraphWeights(pack)
         self.config: ModelConfig = pack.config
         self.notice = pack.notice
 
         def open_graph(graph: str, threads: int, precision: str = "fp32") -> ort.InferenceSession:
-            path = check_file(folder, manifest.record(graph, precision))
-            return open_session(path, threads=threads, provider=provider)
+            record = manifest.record(graph, precision)
+            return open_session(
+                check_file(folder, record),
+                threads=threads,
+                provider=provider,
+                initializers=weights.load(record.weights),
+            )
 
         semantic, acoustic = options.semantic_threads, options.acoustic_threads
         self.semantic = OnnxSemantic(

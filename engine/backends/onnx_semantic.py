@@ -29,7 +29,11 @@ CAPACITY_STEP = 128  # a multiple of every kernel's block, so a wider past only 
 
 
 class OnnxSemantic:
-    """See `SemanticDecoder` and the module docstring."""
+    """See `SemanticDecoder` and the module docstring.
+
+    Attributes:
+        capacity: Positions the cache has room for now.
+    """
 
     def __init__(
         self,
@@ -120,12 +124,12 @@ class OnnxSemantic:
         self._lengths[slot] = 0
         self._num_tokens[slot] = 0
         self._mask[slot] = -np.inf
-        if not any(self._lengths) and self._capacity > CAPACITY_STEP:
+        if not any(self._lengths) and self.capacity > CAPACITY_STEP:
             self._allocate(CAPACITY_STEP)
 
     def _reserve(self, positions: int) -> None:
         """Make room for `positions` in every slot."""
-        if positions > self._capacity:
+        if positions > self.capacity:
             self._allocate(-(-positions // CAPACITY_STEP) * CAPACITY_STEP)
 
     def _allocate(self, capacity: int) -> None:
@@ -140,7 +144,7 @@ class OnnxSemantic:
             if length:
                 cache[:, slot, :, :length] = self._cache[:, slot, :, :length]
                 mask[slot, :length] = 0.0
-        self._cache, self._mask, self._capacity = cache, mask, capacity
+        self._cache, self._mask, self.capacity = cache, mask, capacity
         self._binding = None
 
     def _bound(self, num_rows: int) -> _Binding:

@@ -7,22 +7,51 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from engine.errors import BackendUnavailable
+from engine.errors import BackendUnavailable, CheckpointError
 from engine.types import Array
 
 CPU = "CPUExecutionProvider"
 
 
-def open_session(path: Path, *, threads: int, provider: str = CPU) -> ort.InferenceSession:
+def open_session(
+    path: Path,
+    *,
+    threads: int,
+    provider: str = CPU,
+    initializers: Mapping[str, Array] | None = None,
+) -> ort.InferenceSession:
     """Open a graph.
 
     Args:
         threads: Of this session's own pool; 1 runs on the calling thread.
         provider: The execution provider that must really be active.
+        initializers: The weights the file leaves out. They are copied: ONNX Runtime packs them
+            for its kernels, and the arrays are free to go when this returns.
 
     Raises:
         BackendUnavailable: If the provider is not active: ONNX Runtime falls back in silence.
+        CheckpointError: If it cannot run the graph.
     """
+    options = session_options(threads)
+    arrays = dict(initializers or {})
+    values = [ort.OrtValue.ortvalue_from_numpy(array) for array in arrays.values()]
+    providers = [provider] if provider == CPU else [provider, CPU]
+    try:
+        options.add_external_initializers(list(arrays), values)
+        session = ort.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # its exceptions have no public base class
+        raise CheckpointError(f"{path}: ONNX Runtime cannot open it ({error})") from error
+    active = session.get_providers()[0]
+    if active != provider:
+        raise BackendUnavailable(
+            f"ONNX Runtime did not start {provider} (active: {active}); install a build that has "
+            "it: pip install 'sovits-live[gpu]'"
+        )
+    return session
+
+
+def session_options(threads: int) -> ort.SessionOptions:
+    """Return the settings of every session."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -33,15 +62,7 @@ def open_session(path: Path, *, threads: int, provider: str = CPU) -> ort.Infere
     # Lengths vary with every call; doubling the arena for each new one would keep the maximum of
     # all of them for ever.
     options.enable_mem_pattern = False
-    providers = [provider] if provider == CPU else [provider, CPU]
-    session = ort.InferenceSession(str(path), options, providers=providers)
-    active = session.get_providers()[0]
-    if active != provider:
-        raise BackendUnavailable(
-            f"ONNX Runtime did not start {provider} (active: {active}); install a build that has "
-            "it: pip install 'sovits-live[gpu]'"
-        )
-    return session
+    return options
 
 
 def run(session: ort.InferenceSession, inputs: Mapping[str, Array]) -> list[Array]:
