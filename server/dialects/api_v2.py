@@ -6,14 +6,13 @@ never opened: the base name of `ref_audio_path` names a voice of this server.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 from aiohttp import web
 
-from server.dialects.common import Speaking, admitted, answer, base_settings
+from server.dialects.common import Speaking, admitted, answer, base_settings, json_body
 from server.dialects.containers import Target, mp3_target, ogg_target, pcm, raw_target, wav_target
 from server.dialects.names import clamp_speed, language, with_voice
 from server.dialects.problems import Problem, answering
@@ -121,13 +120,7 @@ async def _fields(request: web.Request) -> Mapping[str, object]:
         return dict(request.query)
     if request.content_type in ("application/x-www-form-urlencoded", "multipart/form-data"):
         return dict(await request.post())
-    try:
-        data = json.loads(await request.text() or "{}")
-    except ValueError:
-        raise ClientError("bad_json", "the body is not JSON") from None
-    if not isinstance(data, dict):
-        raise ClientError("bad_message", "the body is not a JSON object")
-    return data
+    return await json_body(request)
 
 
 def voice_name(fields: Mapping[str, object]) -> str | None:

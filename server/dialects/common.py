@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -68,6 +69,21 @@ def admitted(request: web.Request, runtime: Runtime) -> Iterator[Caller]:
         yield Caller(grant.holder, grant.voice)
     finally:
         runtime.admission.leave(guest)
+
+
+async def json_body(request: web.Request) -> Mapping[str, Any]:
+    """Return the JSON object a request carries.
+
+    Raises:
+        ClientError: bad_json or bad_message.
+    """
+    try:
+        body = json.loads(await request.text() or "{}")
+    except (ValueError, RecursionError):
+        raise ClientError("bad_json", "the body is not JSON") from None
+    if not isinstance(body, dict):
+        raise ClientError("bad_message", "the body is not a JSON object")
+    return body
 
 
 def base_settings(runtime: Runtime) -> Settings:

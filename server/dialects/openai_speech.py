@@ -16,6 +16,7 @@ from server.dialects.common import (
     admitted,
     answer,
     base_settings,
+    json_body,
     pieces,
     send_pieces,
     spoken,
@@ -83,7 +84,7 @@ class OpenAISpeech:
 
     async def _speak(self, request: web.Request) -> web.StreamResponse:
         with admitted(request, self._runtime) as caller:
-            wanted = self._wanted(await _json(request))
+            wanted = self._wanted(await json_body(request))
             speaking = Speaking(wanted.text, wanted.settings, wanted.target, ROUTE)
             if wanted.is_sse:
                 return await self._send_events(request, caller, speaking)
@@ -179,16 +180,6 @@ async def _events(first: bytes, found: AsyncIterator[bytes], text: str) -> Async
 
 def _event(data: Mapping[str, object]) -> bytes:
     return f"data: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
-
-
-async def _json(request: web.Request) -> Mapping[str, Any]:
-    try:
-        body = json.loads(await request.text())
-    except ValueError:
-        raise ClientError("bad_json", "the body is not JSON") from None
-    if not isinstance(body, dict):
-        raise ClientError("bad_message", "the body is not a JSON object")
-    return body
 
 
 def _name(field: str, value: object) -> str | None:

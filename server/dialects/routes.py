@@ -6,6 +6,7 @@ from aiohttp import hdrs, web
 
 from server.admission import check_origin
 from server.dialects.api_v2 import ApiV2
+from server.dialects.elevenlabs import ElevenLabs
 from server.dialects.openai_speech import OpenAISpeech
 from server.errors import ClientError
 from server.runtime import Runtime
@@ -19,6 +20,7 @@ def add_dialects(app: web.Application, runtime: Runtime) -> None:
         return
     ApiV2(runtime).add_routes(app.router)
     OpenAISpeech(runtime).add_routes(app.router)
+    ElevenLabs(runtime).add_routes(app.router)
 
     async def admit_page(request: web.Request, response: web.StreamResponse) -> None:
         """Let a page of an origin that is allowed read the answer."""
