@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
+from http import HTTPStatus
+from typing import Annotated
 
 from aiohttp import hdrs, web
 
 from engine.errors import Overloaded, SovitsError
 from server import messages
+from server.access import admit, credential
 from server.admission import Guest, check_origin
+from server.dialects.routes import add_dialects
 from server.errors import ClientError, error_code
-from server.handshake import bearer, offered_protocols, tune, with_query
+from server.handshake import offered_protocols, tune, with_query
 from server.metrics import CONTENT_TYPE
 from server.page import add_page
 from server.runtime import Runtime
 from server.session import Session, SessionOptions
+from server.settings import Settings
+from server.tokens import TTL, Grant
+from server.wire import decode
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +39,7 @@ _MAX_WS_BYTES = 2 * 1024 * 1024
 _WRITER_LIMIT = 4096  # drain the transport after that much
 _HEARTBEAT_S = 20.0
 _MAX_BODY_BYTES = 1024 * 1024
+_SHUTDOWN_TIMEOUT_S = 2.0  # for handlers that still run when everything is drained
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -47,11 +56,27 @@ def create_app(runtime: Runtime) -> web.Application:
     app.cleanup_ctx.append(run)
     app.router.add_get("/v1/tts/ws", serve_native)
     app.router.add_get("/v1/voices", serve_voices)
+    app.router.add_post("/v1/tokens", serve_tokens)
     app.router.add_get("/healthz", serve_health)
     app.router.add_get("/readyz", serve_ready)
     app.router.add_get("/metrics", serve_metrics)
     add_page(app)
+    add_dialects(app, runtime)
     return app
+
+
+def make_runner(runtime: Runtime) -> web.AppRunner:
+    """Return what runs the application on sites.
+
+    A connection that does not finish a request in time is closed: slow headers cost a socket,
+    no more.
+    """
+    return web.AppRunner(
+        create_app(runtime),
+        access_log=None,  # aiohttp's shows query strings, which may hold tokens
+        keepalive_timeout=runtime.config.server.limits.request_timeout_s,
+        shutdown_timeout=_SHUTDOWN_TIMEOUT_S,
+    )
 
 
 @web.middleware
@@ -63,8 +88,12 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status, "bad_message")
-        answer = _error(error.status, code, error.reason, request_id)
+        status = error.status
+        # Every path answers a browser's OPTIONS: that alone does not make it exist.
+        if isinstance(error, web.HTTPMethodNotAllowed) and error.allowed_methods <= {"OPTIONS"}:
+            status = 404
+        code = {404: "not_found", 405: "method_not_allowed"}.get(status, "bad_message")
+        answer = _error(status, code, HTTPStatus(status).phrase, request_id)
         if hdrs.ALLOW in error.headers:
             answer.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
         return answer
@@ -95,14 +124,16 @@ def _error(
 async def serve_native(request: web.Request) -> web.StreamResponse:
     """Serve `/v1/tts/ws`; every refusal comes before the upgrade."""
     runtime = request.app[RUNTIME]
-    guest = Guest(request.remote or "", runtime.keys.holder(bearer(request)))
-    origin, host = request.headers.get(hdrs.ORIGIN), request.headers.get(hdrs.HOST)
-    check_origin(origin, host, runtime.config.server.origins)
+    grant = admit(request, runtime)
+    guest = Guest(request.remote or "", grant.holder)
     runtime.admission.enter(guest)
     try:
+        check = _check_for(grant, runtime)
         defaults = with_query(request, runtime.defaults())
+        if grant.voice is not None:
+            defaults = replace(defaults, voice=grant.voice)
         if request.query:
-            runtime.check(defaults)
+            check(defaults)
         is_ours = messages.PROTOCOL in offered_protocols(request)
         ws = web.WebSocketResponse(
             # Only when it was offered: aiohttp logs what it cannot match, keys included.
@@ -116,7 +147,7 @@ async def serve_native(request: web.Request) -> web.StreamResponse:
         await ws.prepare(request)
         tune(request.transport)
         options = SessionOptions(
-            runtime.config.server.limits, defaults, runtime.check, runtime.ready_message, guest.key
+            runtime.config.server.limits, defaults, check, runtime.ready_message, guest.key
         )
         session = Session(
             ws, runtime.services, runtime.admission, options, transport=request.transport
@@ -128,10 +159,52 @@ async def serve_native(request: web.Request) -> web.StreamResponse:
         runtime.admission.leave(guest)
 
 
+def _check_for(grant: Grant, runtime: Runtime) -> Callable[[Settings], None]:
+    """Return the check of settings for who was admitted."""
+
+    def check(settings: Settings) -> None:
+        if grant.voice is not None and settings.voice != grant.voice:
+            text = f"voice is {settings.voice!r}, the token is for {grant.voice!r}"
+            raise ClientError("forbidden_voice", text)
+        runtime.check(settings)
+
+    return check
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """The body of `POST /v1/tokens`; all of it is optional."""
+
+    ttl_s: Annotated[float, TTL] = 30.0
+    origin: str | None = None
+    voice: str | None = None
+
+
+async def serve_tokens(request: web.Request) -> web.Response:
+    """Serve `POST /v1/tokens`: a key buys a token for a browser."""
+    runtime = request.app[RUNTIME]
+    holder = runtime.keys.holder(credential(request))
+    # A page of another site must not mint for its visitor.
+    origin, host = request.headers.get(hdrs.ORIGIN), request.headers.get(hdrs.HOST)
+    check_origin(origin, host, runtime.config.server.origins)
+    text = await request.text()
+    try:
+        wanted = decode(TokenRequest, json.loads(text) if text.strip() else {}, strict=True)
+    except ValueError as error:
+        raise ClientError("bad_message", str(error)) from None
+    if wanted.voice is not None and wanted.voice not in runtime.engine.voices:
+        raise ClientError("voice_not_found", f"voice is {wanted.voice!r}")
+    token = runtime.tokens.mint(
+        holder, ttl_s=wanted.ttl_s, origin=wanted.origin, voice=wanted.voice
+    )
+    headers = {hdrs.CACHE_CONTROL: "no-store"}
+    return web.json_response({"token": token, "expires_in_s": wanted.ttl_s}, headers=headers)
+
+
 async def serve_voices(request: web.Request) -> web.Response:
     """Serve `GET /v1/voices`."""
     runtime = request.app[RUNTIME]
-    runtime.keys.holder(bearer(request))
+    runtime.keys.holder(credential(request))
     runtime.admission.check_open()
     voices = [
         {
@@ -171,6 +244,6 @@ async def serve_metrics(request: web.Request) -> web.Response:
         stats = asdict(await runtime.engine.stats())
         steps = stats.pop("steps_by_batch")
         runtime.metrics.set_engine(stats, steps)
-    waiting = sum(session.protocol.bytes_queued() for session in runtime.sessions)
+    waiting = sum(session.bytes_queued() for session in runtime.sessions)
     runtime.metrics.send_buffer_bytes.set(waiting)
     return web.Response(body=runtime.metrics.expose(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})

@@ -20,6 +20,12 @@ MAX_JSON_DEPTH = 8
 PROTOCOL = "sovits.tts.v1"
 
 Milliseconds = Annotated[float, Range(0, 86_400_000)]  # a day: longer than any session
+# What a JavaScript clock or counter gives, or a short label.
+Stamp: TypeAlias = (
+    Annotated[int, Range(-(2**53), 2**53)]
+    | Annotated[float, Range(-(2**53), 2**53)]
+    | Annotated[str, Length(0, 64)]
+)
 Count = Annotated[int, Range(0, 2**32 - 1)]
 
 # --- client to server -----------------------------------------------------------------------------
@@ -115,7 +121,7 @@ class Ping:
     """Keep the session alive; the answer carries the same `t`."""
 
     TYPE: ClassVar[str] = "ping"
-    t: int | float | str | None = None
+    t: Stamp | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,7 +368,7 @@ class Pong:
 
     TYPE: ClassVar[str] = "pong"
     server_t: int
-    t: int | float | str | None = None
+    t: Stamp | None = None
 
 
 ServerMessage: TypeAlias = (

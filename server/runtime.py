@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Protocol
 
 from engine.client import EngineClient, EngineInfo
 from engine.types import Language
@@ -22,8 +23,8 @@ from server.config import Config
 from server.errors import ClientError
 from server.metrics import Metrics
 from server.services import FrontendPool, Services
-from server.session import Session
 from server.settings import Settings
+from server.tokens import TokenStore
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,22 @@ def installed_version() -> str:
         return version("sovits-live")
     except PackageNotFoundError:
         return "not installed"
+
+
+class Hosted(Protocol):
+    """What holds up the end of a server: a session of any protocol, or an answer being spoken."""
+
+    def drain(self, deadline_s: float) -> None:
+        """Finish what is open, then close."""
+        ...
+
+    def close(self, code: int, reason: str) -> None:
+        """Close now."""
+        ...
+
+    def bytes_queued(self) -> int:
+        """Return the size of what waits to be written."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +87,8 @@ class Runtime:
         self.keys = Keys({})
         if config.server.keys_file is not None:
             self.keys = Keys.read(Path(config.server.keys_file).expanduser())
-        self.sessions: set[Session] = set()
+        self.tokens = TokenStore(time.monotonic)
+        self.sessions: set[Hosted] = set()
         self.failure: Exception | None = None  # what kept the engine from starting
         self.lag_s = 0.0  # how late the event loop is
         self._parts = parts
@@ -173,7 +191,7 @@ class Runtime:
             pass
 
     @contextmanager
-    def hosting(self, session: Session) -> Iterator[None]:
+    def hosting(self, session: Hosted) -> Iterator[None]:
         """Know a session while it runs, so that it can be drained."""
         self.sessions.add(session)
         self._is_empty.clear()

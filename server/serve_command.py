@@ -24,7 +24,7 @@ from engine.client import EngineClient, EngineInfo
 from engine.errors import SovitsError
 from server import config as configuration
 from server import logs
-from server.app import create_app
+from server.app import make_runner
 from server.config import Config, EngineSection, TextSection
 from server.errors import ConfigError
 from server.runtime import Parts, Runtime
@@ -33,7 +33,6 @@ from server.services import FrontendPool
 logger = logging.getLogger(__name__)
 
 EXIT_OK, EXIT_FAILED, EXIT_ARGUMENTS = 0, 1, 2
-_SHUTDOWN_TIMEOUT_S = 2.0  # for handlers that still run when everything is drained
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,9 +91,7 @@ async def serve(config: Config) -> int:
     stop, stop_now = _stop_signals()
     runtime = Runtime(config, build_parts(config))
     tls = _tls(config)
-    runner = web.AppRunner(
-        create_app(runtime), access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT_S
-    )
+    runner = make_runner(runtime)
     await runner.setup()
     try:
         site = web.TCPSite(runner, config.server.host, config.server.port, ssl_context=tls)

@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from engine.types import Language
-from server.app import create_app
+from server.app import make_runner
 from server.config import Config, load
 from server.frames import Header, unpack
 from server.runtime import Parts, Runtime
@@ -101,7 +101,7 @@ async def serve(
     engine = engine or ScriptedEngine(script)
     languages = (Language.EN, Language.ZH)
     runtime = Runtime(config, Parts(engine, lambda info: ScriptedFrontend(), languages))
-    runner = web.AppRunner(create_app(runtime), access_log=None)
+    runner = make_runner(runtime)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)

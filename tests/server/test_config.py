@@ -126,5 +126,5 @@ def test_engine_config_carries_the_section(tmp_path: Path) -> None:
 def test_dump_is_plain_and_complete(tmp_path: Path) -> None:
     """The dump at start shows every section."""
     dumped = config.dump(load(tmp_path))
-    assert set(dumped) == {"server", "engine", "audio", "text", "log"}
+    assert set(dumped) >= {"server", "engine", "audio", "text", "log", "dialects"}
     assert dumped["server"]["limits"]["max_contexts"] == 8
