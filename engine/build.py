@@ -71,8 +71,8 @@ class _WarmUp:
     def __call__(self, event: Event) -> None:
         """Take an event of the worker."""
         if isinstance(event, Spoken) and event.chunk.job_id == _WARM_UP_ID:
-            if event.chunk.is_final:
-                self._done.set()
+            # One chunk has been through every network; an untrained model might go on for long.
+            self._done.set()
         elif isinstance(event, Failed) and event.job_id == _WARM_UP_ID:
             self._error = event.error
             self._done.set()
@@ -96,7 +96,9 @@ class _WarmUp:
         )
         if not self._done.wait(_WARM_UP_TIMEOUT_S):
             raise EngineFailed(f"the warm-up sentence took over {_WARM_UP_TIMEOUT_S:.0f} s")
+        worker.cancel(_WARM_UP_ID)
         worker.forget("warm-up")
+        worker.reset_stats()
         if self._error is not None:
             raise self._error
 

@@ -133,6 +133,12 @@ class Worker:
         self._voices.reload()
         return self._voices.infos()
 
+    def reset_stats(self) -> None:
+        """Start counting anew: what the warm-up did is nobody's."""
+        with self._changed:
+            self._stats = EngineStats()
+            self._steps_by_batch = {}
+
     def stats(self) -> EngineStats:
         """Return counters and gauges."""
         with self._changed:

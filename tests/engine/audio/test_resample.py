@@ -23,7 +23,7 @@ RATES = [48000, 24000, 16000, 8000, 44100]
 def test_cutting_changes_nothing(out_hz: int, cuts: list[int], rest: int) -> None:
     """Any cut of a stream gives the same samples, and round(N * out / in) of them."""
     wave = noise((sum(cuts) + rest) / 32000)
-    whole = resample(wave, 32000, out_hz)
+    whole = StreamResampler(32000, out_hz).process(wave, final=True)
     stream = StreamResampler(32000, out_hz)
     pieces, position = [], 0
     for cut in cuts:
@@ -41,7 +41,8 @@ def test_final_piece_may_be_empty() -> None:
     stream = StreamResampler(32000, 48000)
     first = stream.process(wave)
     rest = stream.process(wave[:0], final=True)
-    np.testing.assert_array_equal(np.concatenate([first, rest]), resample(wave, 32000, 48000))
+    whole = StreamResampler(32000, 48000).process(wave, final=True)
+    np.testing.assert_array_equal(np.concatenate([first, rest]), whole)
 
 
 def test_resampler_starts_anew_after_the_end() -> None:
@@ -63,13 +64,39 @@ def test_equal_rates_pass_through() -> None:
     np.testing.assert_array_equal(resample(wave, 32000, 32000), wave)
 
 
-def test_tone_keeps_frequency_level_and_time() -> None:
-    """A 1 kHz tone stays where it is: no delay, no gain."""
-    t_in, t_out = np.arange(32000) / 32000, np.arange(48000) / 48000
-    out = resample(np.sin(2 * np.pi * 1000 * t_in).astype(np.float32), 32000, 48000)
+@pytest.mark.parametrize("out_hz", RATES)
+def test_tone_keeps_frequency_level_and_time(out_hz: int) -> None:
+    """A 1 kHz tone stays where it is, whole and streamed: no delay, no gain."""
+    t_in, t_out = np.arange(32000) / 32000, np.arange(out_hz) / out_hz
+    tone = np.sin(2 * np.pi * 1000 * t_in).astype(np.float32)
     expected = np.sin(2 * np.pi * 1000 * t_out)
-    middle = slice(4800, -4800)
-    assert np.abs(out[middle] - expected[middle]).max() < 1e-4
+    middle = slice(out_hz // 10, -out_hz // 10)
+    for out in (
+        resample(tone, 32000, out_hz),
+        StreamResampler(32000, out_hz).process(tone, final=True),
+    ):
+        assert np.abs(out[middle] - expected[middle]).max() < 1e-4
+
+
+@pytest.mark.parametrize("out_hz", [24000, 16000, 8000])
+def test_what_the_lower_rate_cannot_hold_is_gone(out_hz: int) -> None:
+    """A tone above the new Nyquist leaves at most -80 dB; one at 80 % of it stays whole."""
+    t_in = np.arange(32000) / 32000
+    middle = slice(out_hz // 10, -out_hz // 10)
+    above = np.sin(2 * np.pi * 0.55 * out_hz * t_in).astype(np.float32)
+    assert np.abs(StreamResampler(32000, out_hz).process(above, final=True)[middle]).max() < 1e-4
+    below = np.sin(2 * np.pi * 0.4 * out_hz * t_in).astype(np.float32)
+    kept = StreamResampler(32000, out_hz).process(below, final=True)[middle]
+    assert np.sqrt(2 * np.mean(kept**2)) == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("out_hz", RATES)
+def test_a_stream_waits_for_a_few_milliseconds_at_most(out_hz: int) -> None:
+    """After one 20 ms piece all but the filter's half is out: 5 ms at the worst."""
+    stream = StreamResampler(32000, out_hz)
+    ready = len(stream.process(np.zeros(640, np.float32))) / out_hz
+    assert stream.delay_s <= 0.005
+    assert 0.020 - ready <= stream.delay_s + 1 / out_hz
 
 
 def test_lengths_round_half_up_exactly() -> None:
