@@ -68,7 +68,8 @@ def _filters(up: int, down: int) -> FloatArray:
     distance = np.arange(1 - half, half + 1)[None] - np.arange(up)[:, None] / up
     window = np.i0(_BETA * np.sqrt(np.clip(1 - (distance / half) ** 2, 0, None))) / np.i0(_BETA)
     taps = 2 * cutoff * np.sinc(2 * cutoff * distance) * window
-    return (taps / taps.sum(axis=1, keepdims=True)).astype(np.float32)
+    filters: FloatArray = (taps / taps.sum(axis=1, keepdims=True)).astype(np.float32)
+    return filters
 
 
 class StreamResampler:
