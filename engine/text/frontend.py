@@ -40,10 +40,10 @@ _MIN_ENGLISH_PHONEMES = 4
 _MAX_CHARS = 2000  # far above any sentence the splitter cuts; BERT reads 510
 _NEUTRAL_WORD = "word"  # stands where an override gives the phones, so that no rule touches it
 
-_EXTRAS: Mapping[Language, tuple[str, str]] = {
-    Language.JA: ("Japanese", "ja"),
-    Language.KO: ("Korean", "ko"),
-    Language.YUE: ("Cantonese", "yue"),
+_NAMES: Mapping[Language, str] = {
+    Language.JA: "Japanese",
+    Language.KO: "Korean",
+    Language.YUE: "Cantonese",
 }
 
 
@@ -185,10 +185,9 @@ class Frontend:
     def _frontend(self, language: Language) -> LanguageFrontend:
         if language not in self._languages:
             if language not in _factories:
-                name, extra = _EXTRAS[language]
+                there = ", ".join(sorted(_factories))
                 raise TextError(
-                    f"{name} text cannot be spoken by this installation; it needs the extra "
-                    f"{extra!r}: pip install 'sovits-live[{extra}]'"
+                    f"{_NAMES[language]} text cannot be spoken by this version; it speaks: {there}"
                 )
             self._table.require(language)
             self._languages[language] = _factories[language](self._options)

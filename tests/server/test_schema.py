@@ -14,7 +14,7 @@ from server import messages, schema
 from server.errors import ClientError
 from tests.server.live import serve
 
-FOLDER = Path(__file__).parents[2] / "docs" / "protocol"
+FOLDER = Path(__file__).parents[2] / "server" / "schema_files"
 
 
 def validator(name: str) -> Draft202012Validator:
@@ -25,7 +25,7 @@ def validator(name: str) -> Draft202012Validator:
 
 @pytest.mark.parametrize("name", schema.DOCUMENTS)
 def test_the_committed_documents_are_current(name: str) -> None:
-    """Write them again with: python -m server.schema docs/protocol."""
+    """Write them again with: python -m server.schema server/schema_files."""
     assert (FOLDER / name).read_text(encoding="utf-8") == schema.render(name)
 
 
