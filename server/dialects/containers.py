@@ -25,6 +25,7 @@ _UNKNOWN = 0xFFFFFFFF  # the size of a WAV that is still being made
 _WAV = struct.Struct("<4sI4s4sIHHIIHH4sI")
 _WAV_HEADER_BYTES = _WAV.size
 _PCM_TAG = 1
+_INT16_FULL_SCALE = 32767
 _SERIAL = 1
 
 
@@ -32,6 +33,7 @@ class ContainerKind(StrEnum):
     """The containers there are."""
 
     RAW = "raw"
+    FLOAT = "float"  # bare 32-bit floats
     WAV = "wav"
     OGG = "ogg"
     MP3 = "mp3"
@@ -83,6 +85,11 @@ def pcm(rate_hz: int) -> Format:
     return Format(codec="pcm_s16le", rate=rate_hz)
 
 
+def float_target(rate_hz: int) -> Target:
+    """Return the target of bare 32-bit floats, little-endian."""
+    return Target(ContainerKind.FLOAT, pcm(rate_hz), f"audio/pcm;rate={rate_hz};encoding=float")
+
+
 def wav_target(rate_hz: int) -> Target:
     """Return the target of a WAV file."""
     return Target(ContainerKind.WAV, pcm(rate_hz), "audio/wav")
@@ -115,6 +122,8 @@ def make_container(target: Target, *, is_whole: bool = False) -> Container:
             return _Wav(target.audio.rate, is_whole=is_whole)
         case ContainerKind.OGG:
             return _Ogg()
+        case ContainerKind.FLOAT:
+            return _Float()
         case ContainerKind.MP3 | ContainerKind.FLAC:
             return _Encoded(target, is_whole=is_whole)
         case _:
@@ -143,6 +152,13 @@ class _Raw:
         """See Container."""
         del done
         return b""
+
+
+class _Float(_Raw):
+    def add(self, packets: Sequence[AudioPacket]) -> bytes:
+        """See Container."""
+        samples = np.frombuffer(super().add(packets), "<i2").astype("<f4")
+        return (samples / np.float32(_INT16_FULL_SCALE)).tobytes()
 
 
 class _Wav:

@@ -6,6 +6,8 @@ from aiohttp import hdrs, web
 
 from server.admission import check_origin
 from server.dialects.api_v2 import ApiV2
+from server.dialects.cartesia import Cartesia
+from server.dialects.dashscope import DashScope
 from server.dialects.elevenlabs import ElevenLabs
 from server.dialects.openai_speech import OpenAISpeech
 from server.errors import ClientError
@@ -18,9 +20,8 @@ def add_dialects(app: web.Application, runtime: Runtime) -> None:
     """Add the routes of every dialect."""
     if not runtime.config.dialects.enabled:
         return
-    ApiV2(runtime).add_routes(app.router)
-    OpenAISpeech(runtime).add_routes(app.router)
-    ElevenLabs(runtime).add_routes(app.router)
+    for dialect in (ApiV2, OpenAISpeech, ElevenLabs, Cartesia, DashScope):
+        dialect(runtime).add_routes(app.router)
 
     async def admit_page(request: web.Request, response: web.StreamResponse) -> None:
         """Let a page of an origin that is allowed read the answer."""

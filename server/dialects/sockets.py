@@ -23,6 +23,7 @@ from server.dialects.common import Caller, admitted, context_for
 from server.dialects.problems import Problem, problem_of
 from server.errors import ClientError
 from server.handshake import tune
+from server.protocol import MAX_STRIKES, STRIKES
 from server.runtime import Runtime
 from server.settings import Settings
 
@@ -33,7 +34,6 @@ _WRITER_LIMIT = 4096
 _HEARTBEAT_S = 20.0
 _CLOSE_TIMEOUT_S = 2.0
 _TICK_S = 0.25
-_MAX_STRIKES = 3  # bad messages in a row
 _GOING_AWAY = 1012
 
 
@@ -233,8 +233,8 @@ class Connection:
             except ClientError as error:
                 self.runtime.metrics.errors.labels(error.code).inc()
                 await dialect.report(problem_of(error))
-                strikes += 1
-                if strikes >= _MAX_STRIKES:
+                strikes += error.code in STRIKES
+                if strikes >= MAX_STRIKES:
                     await self.hang_up(1008, "too many messages that make no sense")
                     return
             # A flood is read more slowly than it comes; TCP tells the client.
