@@ -1,0 +1,121 @@
+"""Engines on disk, built once for a graph, a version, a profile and a GPU.
+
+Two builds of one graph differ in their bytes, so an engine is known by what went in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from engine.backends.tensorrt_build import BuildRequest, load_flavour
+from engine.errors import CheckpointError
+from engine.manifest import hash_file
+
+logger = logging.getLogger(__name__)
+BUILD_TIMEOUT_S = 1800.0  # full-size graphs took 4 to 21 s; a GRU of varying length never ended
+_PROGRESS_S = 5.0
+
+
+class EngineCache:
+    """Engines in a folder; each is built when it is first asked for."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        flavour: str,
+        device: str = "any",
+        capabilities: tuple[str, ...] = (),
+        timeout_s: float = BUILD_TIMEOUT_S,
+    ) -> None:
+        """Open the cache; nothing is built yet.
+
+        Args:
+            device: What an engine is good for: name and compute capability of the GPU, or "any".
+
+        Raises:
+            BackendUnavailable: The flavour is not installed.
+        """
+        self._folder = folder
+        self._flavour = flavour
+        self._version = str(load_flavour(flavour).__version__)
+        self._device = device
+        self._capabilities = capabilities
+        self._timeout_s = timeout_s
+
+    def engine(
+        self,
+        onnx: Path,
+        profiles: BuildProfiles,
+        *,
+        on_progress: Callable[[float], None] = lambda seconds: None,
+    ) -> Path:
+        """Return the engine of an ONNX file, building it if it is not there.
+
+        Args:
+            on_progress: Told every few seconds how long the build has been running.
+
+        Raises:
+            CheckpointError: TensorRT refuses the graph, or took too long.
+        """
+        request = BuildRequest(self._flavour, str(onnx), "", profiles, self._capabilities)
+        target = self._folder / f"{onnx.stem}-{self.key(request)[:20]}.engine"
+        if target.is_file():
+            return target
+        self._folder.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix=".build-") as name:
+            unfinished = Path(name) / target.name
+            file = Path(name) / "request.json"
+            file.write_text(replace(request, engine=str(unfinished)).to_json(), encoding="utf-8")
+            self._build(file, onnx.stem, on_progress)
+            unfinished.rename(target)
+        logger.info("built %s in %.0f s", target.name, time.monotonic() - started)
+        return target
+
+    def key(self, request: BuildRequest) -> str:
+        """Return the identity of a request's engine."""
+        parts = {
+            **asdict(replace(request, onnx=hash_file(Path(request.onnx)), engine="")),
+            "version": self._version,
+            "device": self._device,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _build(self, request: Path, graph: str, on_progress: Callable[[float], None]) -> None:
+        """Build in a child: a compiler that hangs or dies takes nothing with it."""
+        command = [sys.executable, "-m", "engine.backends.tensorrt_build", str(request)]
+        root = Path(__file__).parents[2]
+        child = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=root
+        )
+        started = time.monotonic()
+        while True:
+            try:
+                said, _ = child.communicate(timeout=min(_PROGRESS_S, self._timeout_s))
+                break
+            except subprocess.TimeoutExpired:
+                seconds = time.monotonic() - started
+                if seconds >= self._timeout_s:
+                    child.kill()
+                    child.communicate()
+                    raise CheckpointError(
+                        f"building the {self._flavour} engine of {graph} took over "
+                        f"{self._timeout_s:.0f} s and was stopped"
+                    ) from None
+                on_progress(seconds)
+        if child.returncode != 0:
+            lines = said.strip().splitlines() or [f"the compiler died ({child.returncode})"]
+            raise CheckpointError(f"no {self._flavour} engine of {graph}: {lines[-1]}")
+
+
+BuildProfiles = tuple[dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]], ...]

@@ -1,0 +1,125 @@
+"""A pack's graphs as TensorRT takes them: one file with its weights, in one precision.
+
+The files of a pack name their weights instead of holding them (`engine.graph_weights`) and are
+float32; TensorRT wants both in the file. These copies are intermediate: they are compiled and can
+be made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.backends.tensorrt_build import Range
+from engine.errors import BackendUnavailable, InvalidParameter
+from engine.graph_weights import GraphWeights
+from engine.manifest import ExportManifest, check_file
+from engine.pack import Pack
+
+PRECISIONS = ("fp32", "fp16")
+# Frames of one decoder or flow call: a chunk with its halos; tokens of one prior call: a sentence.
+_FRAMES, _TOKENS, _PHONEMES = Range(1, 128, 2048), Range(1, 64, 1024), Range(1, 64, 1024)
+_AXES: Mapping[str, Mapping[str, Range]] = {
+    "prefill": {"phonemes": Range(1, 128, 1024), "tokens": Range(0, 96, 1024)},
+    "text": {"phonemes": _PHONEMES},
+    "prior": {"phonemes": _PHONEMES, "tokens": _TOKENS},
+    "flow": {"frames": _FRAMES},
+    "decoder": {"frames": _FRAMES},
+    "style": {"frames": Range(1, 400, 1600)},
+    "codes": {"ssl_steps": Range(1, 100, 1500)},
+    "ssl": {"frames": Range(1, 200, 1500), "samples": Range(800, 64000, 480000)},
+    "speaker": {"windows": Range(1, 8, 64), "frames": Range(16, 400, 3000)},
+    "bert": {"length": Range(2, 32, 512)},
+}
+
+
+def step_buckets(num_slots: int, max_positions: int) -> list[dict[str, Range]]:
+    """Return the ranges of the step's profiles, one per number of rows and cache capacity.
+
+    Every bucket is a fixed shape, which is what a captured CUDA graph needs.
+    """
+    rows = [count for count in (1, 2, 4, 8, 16, 32, 64, 128, 256) if count < num_slots]
+    past = [size for size in (256, 512, 1024, 2048) if size < max_positions]
+    return [
+        {"rows": Range(count, count, count), "past": Range(size, size, size)}
+        for count in (*rows, num_slots)
+        for size in (*past, max_positions)
+    ]
+
+
+def ranges_of(graph: str, config_max: Mapping[str, int] | None = None) -> dict[str, Range]:
+    """Return the ranges of a graph's axes, cut to what the model can take.
+
+    Args:
+        config_max: Axis -> the network's own maximum, such as an encoder's number of positions.
+
+    Raises:
+        InvalidParameter: A graph without fixed ranges (`step` has buckets).
+    """
+    if graph not in _AXES:
+        raise InvalidParameter("graph", graph, ", ".join(_AXES))
+    limits = config_max or {}
+    return {
+        axis: Range(
+            found.min,
+            min(found.opt, limits.get(axis, found.opt)),
+            min(found.max, limits.get(axis, found.max)),
+        )
+        for axis, found in _AXES[graph].items()
+    }
+
+
+def whole_graph(pack: Pack, graph: str, target: Path, *, precision: str = "fp32") -> Path:
+    """Write a graph with its weights to `target` and return it.
+
+    Raises:
+        CheckpointError: The graph was not exported, or was changed.
+        InvalidParameter: Unknown precision.
+        BackendUnavailable: The onnx package is missing.
+    """
+    if precision not in PRECISIONS:
+        raise InvalidParameter("precision", precision, ", ".join(PRECISIONS))
+    onnx = _onnx()
+    folder = pack.path / "onnx"
+    manifest = ExportManifest.load(folder, pack_fingerprint=pack.fingerprint)
+    record = manifest.record(graph, "fp32")
+    model = onnx.load(check_file(folder, record), load_external_data=False)
+    weights = GraphWeights(pack).load(record.weights)
+    for tensor in model.graph.initializer:
+        if tensor.name in weights:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(weights[tensor.name], tensor.name))
+    if precision == "fp16":
+        model = _to_half(model)
+    onnx.save(model, target)
+    return target
+
+
+def inputs_of(path: Path) -> dict[str, list[int | str]]:
+    """Return the inputs of an ONNX file with their axes: a number, or a name where they vary."""
+    model = _onnx().load(path, load_external_data=False)
+    return {
+        value.name: [
+            dim.dim_param or int(dim.dim_value) for dim in value.type.tensor_type.shape.dim
+        ]
+        for value in model.graph.input
+    }
+
+
+def _to_half(model: Any) -> Any:
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    # Positions and comparisons stay as they are: float16 counts exactly only to 2048.
+    return convert_float_to_float16(model, keep_io_types=True, op_block_list=["Range", "Where"])
+
+
+def _onnx() -> Any:
+    try:
+        import onnx
+        import onnx.numpy_helper
+    except ImportError as error:
+        raise BackendUnavailable(
+            f"TensorRT needs the onnx package ({error}); install it with: pip install "
+            "'sovits-live[gpu]'"
+        ) from error
+    return onnx

@@ -1,0 +1,196 @@
+"""Every exported graph through TensorRT-RTX's compiler, which needs no GPU."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engine.backends.tensorrt_build import (
+    BuildRequest,
+    Range,
+    check_profile,
+    compile_engine,
+    load_flavour,
+    profile_of,
+)
+from engine.backends.tensorrt_cache import EngineCache
+from engine.backends.tensorrt_graphs import inputs_of, ranges_of, step_buckets, whole_graph
+from engine.errors import BackendUnavailable, CheckpointError, InvalidParameter
+from engine.pack import Pack
+
+RTX = "tensorrt_rtx"
+CACHE: list[int | str] = ["rows", 4, "past", 16]
+STEP = {"mask": ["rows", "past"], "key_0": CACHE, "value_0": CACHE}
+GRAPHS = ["prefill", "text", "prior", "flow", "decoder", "style", "codes", "ssl", "speaker"]
+LIMITS = {"ssl": {"frames": 200}, "prefill": {"phonemes": 500, "tokens": 500}}
+
+
+def test_one_name_of_an_axis_gives_one_size() -> None:
+    """Keys, values and mask follow the same ranges; multiples are multiplied."""
+    profile = profile_of(STEP, {"rows": Range(1, 2, 4), "past": Range(8, 16, 32)})
+    assert profile["key_0"] == ((1, 4, 8, 16), (2, 4, 16, 16), (4, 4, 32, 16))
+    assert profile["mask"] == ((1, 8), (2, 16), (4, 32))
+    check_profile(STEP, profile)
+    twice = profile_of({"mel": [1, 80, "2*frames"], "fixed": [3]}, {"frames": Range(1, 5, 9)})
+    assert twice == {"mel": ((1, 80, 2), (1, 80, 10), (1, 80, 18))}
+
+
+def test_an_axis_without_a_range_is_named() -> None:
+    """Rather than left to TensorRT."""
+    with pytest.raises(InvalidParameter, match="valid: a range for axis 'past'"):
+        profile_of(STEP, {"rows": Range(1, 1, 1)})
+
+
+def test_a_value_shorter_than_its_key_is_refused() -> None:
+    """TensorRT builds such an engine and fails when it runs."""
+    profile = profile_of(STEP, {"rows": Range(1, 1, 1), "past": Range(8, 50, 100)})
+    profile["value_0"] = ((1, 4, 8, 16), (1, 4, 50, 16), (1, 4, 90, 16))
+    with pytest.raises(InvalidParameter, match="past = 100, as 'mask' has it"):
+        check_profile(STEP, profile)
+
+
+def test_a_profile_must_cover_and_fit_every_input() -> None:
+    """Missing inputs, wrong fixed axes and wrong ranks are named."""
+    profile = profile_of(STEP, {"rows": Range(1, 1, 1), "past": Range(8, 8, 8)})
+    with pytest.raises(InvalidParameter, match="valid: shapes for 'key_0'"):
+        check_profile(STEP, {name: s for name, s in profile.items() if name != "key_0"})
+    with pytest.raises(
+        InvalidParameter, match=r"\(1, 5, 8, 16\), valid: \['rows', 4, 'past', 16\]"
+    ):
+        check_profile(STEP, {**profile, "key_0": ((1, 5, 8, 16),) * 3})
+    with pytest.raises(InvalidParameter, match="valid: 4 axes"):
+        check_profile(STEP, {**profile, "key_0": ((1, 4, 8),) * 3})
+    with pytest.raises(InvalidParameter, match="min <= opt <= max"):
+        Range(2, 1, 3)
+
+
+def test_the_step_has_a_fixed_shape_per_bucket() -> None:
+    """Up to the engine's own number of slots and positions."""
+    buckets = step_buckets(3, 600)
+    assert [(b["rows"].max, b["past"].max) for b in buckets] == [
+        (rows, past) for rows in (1, 2, 3) for past in (256, 512, 600)
+    ]
+    assert all(r.min == r.max for bucket in buckets for r in bucket.values())
+
+
+def test_a_flavour_that_is_not_there_says_how_to_get_it() -> None:
+    """Unknown ones name the known."""
+    with pytest.raises(InvalidParameter, match="valid: tensorrt, tensorrt_rtx"):
+        load_flavour("tensorflow")
+
+
+def test_a_request_survives_its_file() -> None:
+    """As the child process reads it."""
+    request = BuildRequest(RTX, "a.onnx", "a.engine", ({"x": ((1,), (2,), (3,))},), ("SM89",))
+    assert BuildRequest.from_json(json.loads(json.dumps(request.to_json()))) == request
+
+
+@pytest.fixture(scope="session")
+def rtx() -> str:
+    """Skip where the compiler is not installed."""
+    try:
+        load_flavour(RTX)
+    except BackendUnavailable as error:
+        pytest.skip(str(error))
+    return RTX
+
+
+def request_of(pack: Pack, graph: str, folder: Path, precision: str) -> BuildRequest:
+    onnx = whole_graph(pack, graph, folder / f"{graph}.onnx", precision=precision)
+    inputs = inputs_of(onnx)
+    if graph == "step":
+        profiles = tuple(profile_of(inputs, bucket) for bucket in step_buckets(2, 256))
+    else:
+        profiles = (profile_of(inputs, ranges_of(graph, LIMITS.get(graph))),)
+    return BuildRequest(RTX, str(onnx), str(folder / f"{graph}.engine"), profiles)
+
+
+@pytest.mark.aot
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("graph", ["step", *GRAPHS])
+def test_every_graph_compiles(
+    rtx: str, micro: Pack, tmp_path: Path, graph: str, precision: str
+) -> None:
+    """Over the whole range of lengths it is served with; the step in buckets of fixed shape."""
+    request = request_of(micro, graph, tmp_path, precision)
+    size = compile_engine(request)
+    assert size > 1000 and Path(request.engine).stat().st_size == size
+
+
+@pytest.mark.aot
+def test_a_graph_without_a_profile_is_refused(rtx: str, micro: Pack, tmp_path: Path) -> None:
+    """In TensorRT's own words."""
+    request = request_of(micro, "flow", tmp_path, "fp32")
+    with pytest.raises(CheckpointError, match="no optimization profile has been defined"):
+        compile_engine(BuildRequest(RTX, request.onnx, request.engine, ()))
+
+
+@pytest.mark.aot
+def test_mismatched_keys_and_values_are_refused(rtx: str, micro: Pack, tmp_path: Path) -> None:
+    """By us: the compiler itself takes them."""
+    request = request_of(micro, "step", tmp_path, "fp32")
+    shapes = dict(request.profiles[0])
+    shapes["value_1"] = tuple((*shape[:2], 90, shape[3]) for shape in shapes["value_1"])
+    with pytest.raises(InvalidParameter, match=r"value_1.*past = "):
+        compile_engine(BuildRequest(RTX, request.onnx, request.engine, (shapes,)))
+
+
+@pytest.mark.aot
+def test_an_operator_it_does_not_know_is_named(rtx: str, tmp_path: Path) -> None:
+    """NonZero, which a sampler or a length mask could be tempted to use."""
+    from onnx import TensorProto, helper, save
+
+    node = helper.make_node("NonZero", ["x"], ["y"])
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4])],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, [1, None])],
+    )
+    opset = helper.make_opsetid("", 20)
+    save(helper.make_model(graph, opset_imports=[opset], ir_version=10), tmp_path / "nonzero.onnx")
+    request = BuildRequest(RTX, str(tmp_path / "nonzero.onnx"), str(tmp_path / "e"), ())
+    with pytest.raises(CheckpointError, match="(?i)cannot parse .*nonzero"):
+        compile_engine(request)
+
+
+@pytest.mark.aot
+def test_a_graph_without_its_weights_is_refused(rtx: str, micro: Pack, tmp_path: Path) -> None:
+    """A pack's own file names its weights; only the whole copy can be compiled."""
+    onnx = micro.path / "onnx" / "step.onnx"
+    with pytest.raises(CheckpointError, match="cannot parse .*step.onnx: Failed to import init"):
+        compile_engine(BuildRequest(RTX, str(onnx), str(tmp_path / "e"), ()))
+
+
+@pytest.mark.aot
+def test_an_engine_is_built_once(rtx: str, micro: Pack, tmp_path: Path) -> None:
+    """In a child process; the second time it is only found. Another profile is another engine."""
+    request = request_of(micro, "codes", tmp_path, "fp32")
+    cache = EngineCache(tmp_path / "engines", flavour=RTX)
+    first = cache.engine(Path(request.onnx), request.profiles)
+    stamp = first.stat().st_mtime_ns
+    assert cache.engine(Path(request.onnx), request.profiles) == first
+    assert first.stat().st_mtime_ns == stamp
+    wider = ({"ssl": ((1, 32, 2), (1, 32, 4), (1, 32, 64))},)
+    assert cache.key(BuildRequest(RTX, request.onnx, "", wider)) not in str(first)
+    assert [path.suffix for path in first.parent.iterdir()] == [".engine"]
+
+
+@pytest.mark.aot
+def test_a_build_that_takes_too_long_is_stopped(rtx: str, micro: Pack, tmp_path: Path) -> None:
+    """With its name and the limit; nothing is left behind."""
+    request = request_of(micro, "decoder", tmp_path, "fp32")
+    cache = EngineCache(tmp_path / "engines", flavour=RTX, timeout_s=0.05)
+    with pytest.raises(CheckpointError, match="engine of decoder took over 0 s and was stopped"):
+        cache.engine(Path(request.onnx), request.profiles)
+    assert not list((tmp_path / "engines").iterdir())
+
+
+@pytest.mark.aot
+def test_what_the_child_cannot_build_it_explains(rtx: str, micro: Pack, tmp_path: Path) -> None:
+    """The last line of the child is the error's text."""
+    request = request_of(micro, "flow", tmp_path, "fp32")
+    with pytest.raises(CheckpointError, match="no tensorrt_rtx engine of flow: .*profile"):
+        EngineCache(tmp_path / "engines", flavour=RTX).engine(Path(request.onnx), ())
