@@ -148,6 +148,7 @@ async def _url(capsys: pytest.CaptureFixture[str]) -> str:
     return match.group()
 
 
+@pytest.mark.slow
 def test_the_whole_command_speaks_and_stops() -> None:
     """`python -m server` as a process: real frontends, the engine's fake backend, Opus, SIGTERM."""
     sets = ["engine.backend=fake", "engine.process=false", "log.format=json"]

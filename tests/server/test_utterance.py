@@ -441,7 +441,7 @@ def test_batches_when_far_ahead() -> None:
         "One two three four five six seven eight nine.", settings=replace(PCM, lead_ms=0)
     )
     messages_sent = stage.engine.journal.count("packet")
-    assert messages_sent < len(stage.sink.packets) / 2
+    assert messages_sent < 0.6 * len(stage.sink.packets)  # a chunk's last one may be short
     raw = spoken("One two three.", settings=replace(PCM, lead_ms=0, framing="raw"))
     assert raw.engine.journal.count("packet") == len(raw.sink.packets)
 
