@@ -32,6 +32,7 @@ let speech = null;
 let typing = null; // AbortController of the text being typed
 let voices = [];
 let sampleIndex = 0;
+let needsKey = false; // the server refused what we have
 
 globalThis.sovits = { live, stage }; // for scripts of the browser source, and tests
 
@@ -66,7 +67,8 @@ async function loadVoices(chosen = localStorage.getItem("sovits.voice")) {
   try {
     voices = await listVoices(token());
   } catch (error) {
-    if (error.status === 401) {
+    needsKey = error.status === 401;
+    if (needsKey) {
       show("offline", t("needsKey"));
       $("connection").open = true;
       $("key").focus();
@@ -75,6 +77,7 @@ async function loadVoices(chosen = localStorage.getItem("sovits.voice")) {
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS)); // it is starting
     return loadVoices(chosen);
   }
+  needsKey = false;
   const label = ({ id, description }) => (description ? `${id} – ${description}` : id);
   $("voice").replaceChildren(...voices.map((voice) => new Option(label(voice), voice.id)));
   if (voices.some(({ id }) => id === chosen)) $("voice").value = chosen;
@@ -201,7 +204,8 @@ function startPage() {
   localise(preferredLanguage());
   loadVoices();
   keepOpen(live, (next) => {
-    if (next !== "ready" || !speech) show(next, next === "connecting" ? problem : "");
+    if (needsKey && next !== "ready") show("offline", t("needsKey"));
+    else if (next !== "ready" || !speech) show(next, next === "connecting" ? problem : "");
   });
   offerVoiceForm({
     elements: {

@@ -22,7 +22,7 @@ const STRINGS = {
     firstSound: "first sound",
     rtf: "real-time factor",
     lead: "waiting to play",
-    underruns: "underruns",
+    underruns: "dropouts",
     stopped: "silent after stop",
     bitrate: "bit rate",
     addVoice: "Add a voice",

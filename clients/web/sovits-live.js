@@ -20,7 +20,7 @@ import { Player } from "./player.js";
 export { RATE_HZ };
 export const SUBPROTOCOL = "sovits.tts.v1";
 
-const PATH = "/v1/tts/ws";
+const PATH = "v1/tts/ws";
 const HEADER_BYTES = 16;
 const BATCH = 16;
 const DISCONT = 32;
@@ -65,11 +65,11 @@ export function mouthLevel(rms) {
   return Math.min(1, Math.max(0, (db - LEVEL_FLOOR_DB) / LEVEL_RANGE_DB));
 }
 
-/** Return the address of the native socket for a page's or a server's address. */
+/** Return the address of the native socket for a page's or a server's address, under a prefix too. */
 export function socketUrl(url) {
   const parsed = new URL(url, globalThis.location?.href);
   parsed.protocol = { "http:": "ws:", "https:": "wss:" }[parsed.protocol] ?? parsed.protocol;
-  if (parsed.pathname === "/" || parsed.pathname.endsWith(".html")) parsed.pathname = PATH;
+  parsed.pathname = parsed.pathname.replace(/\/(?:[^/]*\.html)?$/, `/${PATH}`);
   parsed.search = parsed.hash = "";
   return parsed.href;
 }

@@ -50,6 +50,8 @@ export class Stage {
     on("position", (position) => this.#follow(position, Math.max(0, position.played - late)));
     on("done", ({ timings }) => this.#show("rtf", timings.rtf.toFixed(timings.rtf < 0.1 ? 3 : 2)));
     on("over", () => this.#close(speech));
+    // The server knows best what was heard; it answers after the sound has gone.
+    on("cancelled", (message) => this.transcript.cut(message.text_spoken));
   }
 
   /** The user wants silence now. */
@@ -75,9 +77,13 @@ export class Stage {
 
   #close(speech) {
     this.#open(0);
-    this.transcript.close({ isWhole: !speech.isCancelled });
-    if (!speech.isCancelled) return;
+    if (!speech.isCancelled) {
+      this.transcript.close();
+      return;
+    }
+    if (!speech.isServed) this.transcript.cut();
     this.#waveform?.cut();
+    this.#show("lead", "0.0", "s");
     if (this.#stopAt !== null) {
       this.#show("stopped", Math.round(performance.now() - this.#stopAt), "ms");
     }

@@ -82,14 +82,25 @@ export class Transcript {
     this.#current = current;
   }
 
-  /** Everything was heard, or nothing more will be. */
-  close({ isWhole }) {
-    for (const { span } of this.#segments.values()) {
-      if (isWhole) span.classList.add("past");
-      span.classList.remove("now");
-    }
+  /** Everything was heard. */
+  close() {
+    for (const { span } of this.#segments.values()) span.className = "sentence past";
     this.#current = null;
-    this.#element.classList.toggle("cut", !isWhole);
+  }
+
+  /** Nothing more will be heard: what was is `spoken`, or as far as was played. */
+  cut(spoken) {
+    let heard = spoken === undefined ? 0 : [...spoken].length;
+    if (spoken === undefined && this.#current) {
+      const { start, end, span } = this.#current;
+      heard = start + Math.round(((end - start) * parseFloat(span.style.getPropertyValue("--done"))) / 100);
+    }
+    const [past, lost] = [document.createElement("span"), document.createElement("del")];
+    past.className = "sentence past";
+    past.textContent = this.#chars.slice(0, heard).join("");
+    lost.textContent = this.#chars.slice(heard).join("");
+    this.#element.replaceChildren(past, lost);
+    this.#current = null;
   }
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +14,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from server import frames, messages
 from server.encoder import AudioEncoder, EncodedPacket
+from tests.clients.chromium import find_chromium, running
 
 READY = messages.Ready(
     session_id="s1",
@@ -102,6 +103,15 @@ class FakeServer:
 
     url: str
     peers: list[Peer]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[str]:
+    """Run a browser for all tests and return where it is commanded."""
+    if find_chromium() is None:
+        pytest.skip("no Chromium is installed")
+    with running() as address:
+        yield address
 
 
 @pytest.fixture
