@@ -59,8 +59,8 @@ def _weighted(samples: FloatArray) -> NDArray[np.float64]:
     for above, below in (_SHELF, _HIGH_PASS):
         response *= np.polyval(above[::-1], z) / np.polyval(below[::-1], z)
     spectrum = np.fft.rfft(samples.astype(np.float64), size)
-    weighted: NDArray[np.float64] = np.fft.irfft(spectrum * response, size)
-    return weighted[: len(samples)]
+    weighted: NDArray[np.float64] = np.fft.irfft(spectrum * response, size)[: len(samples)]
+    return weighted
 
 
 def _block_powers(weighted: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -68,7 +68,8 @@ def _block_powers(weighted: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.array([np.mean(weighted**2) if len(weighted) else 0.0])
     sums = np.concatenate([[0.0], np.cumsum(weighted**2)])
     starts = np.arange(0, len(weighted) - _BLOCK + 1, _HOP)
-    return np.maximum(0.0, (sums[starts + _BLOCK] - sums[starts]) / _BLOCK)
+    powers: NDArray[np.float64] = np.maximum(0.0, (sums[starts + _BLOCK] - sums[starts]) / _BLOCK)
+    return powers
 
 
 def _lufs(power: NDArray[np.float64] | np.floating) -> NDArray[np.float64]:

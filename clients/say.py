@@ -149,7 +149,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
 
 async def _send(context: Context, text: str, figures: _Figures) -> None:
     try:
-        async for delta in _deltas(text):
+        async for delta in deltas(text):
             if not figures.started_s:
                 figures.started_s = time.monotonic()
             await context.send_text(delta)
@@ -158,7 +158,7 @@ async def _send(context: Context, text: str, figures: _Figures) -> None:
         pass  # the receiver learns it too and says so
 
 
-async def _deltas(text: str) -> AsyncIterator[str]:
+async def deltas(text: str) -> AsyncIterator[str]:
     """Yield the text, or what comes in on standard input as soon as it does."""
     if text != "-":
         yield text

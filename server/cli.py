@@ -28,6 +28,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "serve": Subcommand("server.serve_command", "start the server"),
     "say": Subcommand("clients.say", "speak a text through a running server"),
     "dub": Subcommand("clients.dub", "dub a script or subtitles through a running server"),
+    "vtube": Subcommand("clients.vtube", "speak and move the mouth of a VTube Studio avatar"),
     "voice": Subcommand("engine.voice_command", "add, list, show and remove voices"),
     "export": Subcommand("export.command", "write the ONNX graphs of a model pack"),
     "model": Subcommand("engine.model_command", "import and inspect model packs"),
