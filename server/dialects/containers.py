@@ -23,8 +23,8 @@ from server.settings import Format
 
 _UNKNOWN = 0xFFFFFFFF  # the size of a WAV that is still being made
 _WAV = struct.Struct("<4sI4s4sIHHIIHH4sI")
-_WAV_HEADER_BYTES = _WAV.size
-_PCM_TAG = 1
+# Codec -> format tag and bytes per sample (mmreg.h: PCM, ALAW, MULAW).
+_WAV_CODECS = {"pcm_s16le": (1, 2), "alaw": (6, 1), "mulaw": (7, 1)}
 _INT16_FULL_SCALE = 32767
 _SERIAL = 1
 
@@ -91,8 +91,13 @@ def float_target(rate_hz: int) -> Target:
 
 
 def wav_target(rate_hz: int) -> Target:
-    """Return the target of a WAV file."""
+    """Return the target of a WAV file of 16-bit PCM."""
     return Target(ContainerKind.WAV, pcm(rate_hz), "audio/wav")
+
+
+def wav_g711_target(audio: Format) -> Target:
+    """Return the target of a WAV file of mu-law or A-law."""
+    return Target(ContainerKind.WAV, audio, "audio/wav")
 
 
 def ogg_target(rate_hz: int = 48000, bitrate: int = 64000) -> Target:
@@ -119,7 +124,7 @@ def make_container(target: Target, *, is_whole: bool = False) -> Container:
     """
     match target.kind:
         case ContainerKind.WAV:
-            return _Wav(target.audio.rate, is_whole=is_whole)
+            return _Wav(target.audio, is_whole=is_whole)
         case ContainerKind.OGG:
             return _Ogg()
         case ContainerKind.FLOAT:
@@ -130,11 +135,12 @@ def make_container(target: Target, *, is_whole: bool = False) -> Container:
             return _Raw()
 
 
-def wav_header(rate_hz: int, num_bytes: int | None = None) -> bytes:
-    """Return the header of a 16-bit mono WAV; without a size it is one that never ends."""
+def wav_header(audio: Format, num_bytes: int | None = None) -> bytes:
+    """Return the header of a mono WAV; without a size it is one that never ends."""
     data = _UNKNOWN if num_bytes is None else num_bytes
-    riff = _UNKNOWN if num_bytes is None else num_bytes + _WAV_HEADER_BYTES - 8
-    form = (b"fmt ", 16, _PCM_TAG, 1, rate_hz, rate_hz * 2, 2, 16)
+    riff = _UNKNOWN if num_bytes is None else num_bytes + _WAV.size - 8
+    tag, size = _WAV_CODECS[audio.codec]
+    form = (b"fmt ", 16, tag, 1, audio.rate, audio.rate * size, size, 8 * size)
     return _WAV.pack(b"RIFF", riff, b"WAVE", *form, b"data", data)
 
 
@@ -162,14 +168,14 @@ class _Float(_Raw):
 
 
 class _Wav:
-    def __init__(self, rate_hz: int, *, is_whole: bool) -> None:
-        self._rate_hz = rate_hz
+    def __init__(self, audio: Format, *, is_whole: bool) -> None:
+        self._audio = audio
         self._kept: list[bytes] | None = [] if is_whole else None
 
     def start(self, started: ContextStarted) -> bytes:
         """See Container."""
         del started
-        return wav_header(self._rate_hz) if self._kept is None else b""
+        return wav_header(self._audio) if self._kept is None else b""
 
     def add(self, packets: Sequence[AudioPacket]) -> bytes:
         """See Container."""
@@ -185,7 +191,7 @@ class _Wav:
         if self._kept is None:
             return b""
         data = b"".join(self._kept)
-        return wav_header(self._rate_hz, len(data)) + data
+        return wav_header(self._audio, len(data)) + data
 
 
 class _Ogg:

@@ -8,6 +8,7 @@ from server.admission import check_origin
 from server.dialects.api_v2 import ApiV2
 from server.dialects.cartesia import Cartesia
 from server.dialects.dashscope import DashScope
+from server.dialects.deepgram import Deepgram
 from server.dialects.elevenlabs import ElevenLabs
 from server.dialects.openai_speech import OpenAISpeech
 from server.errors import ClientError
@@ -20,7 +21,7 @@ def add_dialects(app: web.Application, runtime: Runtime) -> None:
     """Add the routes of every dialect."""
     if not runtime.config.dialects.enabled:
         return
-    for dialect in (ApiV2, OpenAISpeech, ElevenLabs, Cartesia, DashScope):
+    for dialect in (ApiV2, OpenAISpeech, ElevenLabs, Cartesia, DashScope, Deepgram):
         dialect(runtime).add_routes(app.router)
 
     async def admit_page(request: web.Request, response: web.StreamResponse) -> None:
