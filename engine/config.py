@@ -9,7 +9,7 @@ from engine.backends.fake import FakeScript
 from engine.chunking import ChunkSchedule
 from engine.errors import InvalidParameter
 
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", "int8", "auto")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class EngineConfig:
     voices_dir: Path | None = None  # the user's voices, besides those in the pack
     num_slots: int = 8  # sentences decoded at once
     max_positions: int = 1024  # phonemes + tokens one slot holds; 1024 is some 30 s of speech
-    precision: str = "fp32"  # of the T2S graphs: fp32 or int8, where exported
+    precision: str = "fp32"  # of the T2S graphs: fp32, int8, or auto: the faster here
     semantic_threads: int = 1
     acoustic_threads: int = 1
     first_audio_s: float = 0.25  # when a new utterance counts as late

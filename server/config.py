@@ -83,7 +83,7 @@ class EngineSection:
     pack: str = ""  # name under packs_dir, or a folder; "": the only one there is, or nano
     packs_dir: str | None = None
     voices_dir: str | None = None
-    precision: Literal["fp32", "int8"] = "fp32"  # of the T2S stage, where the pack has both
+    precision: Literal["fp32", "int8", "auto"] = "fp32"  # of the T2S stage, where the pack has both
     process: bool = True  # in a process of its own; false: in threads of this one
     slots: Annotated[int, Range(1, 256)] = 8
     threads: Annotated[int, Range(1, 256)] = 1  # of the acoustic stage

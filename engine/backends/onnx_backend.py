@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import onnxruntime as ort
 
+from engine.backends.calibration import calibrated_precision
 from engine.backends.onnx_acoustic import AcousticSizes, OnnxAcoustic
 from engine.backends.onnx_reference import OnnxReference
 from engine.backends.onnx_semantic import OnnxSemantic
@@ -28,7 +29,6 @@ class OnnxBackend:
         """
         folder = pack.path / "onnx"
         manifest = ExportManifest.load(folder, pack_fingerprint=pack.fingerprint)
-        self._precision = precision_of(manifest, options.precision)
         self._provider = provider
         weights = GraphWeights(pack)
         self.config: ModelConfig = pack.config
@@ -43,6 +43,15 @@ class OnnxBackend:
                 initializers=weights.load(record.weights),
             )
 
+        precision = options.precision
+        if precision == "auto":
+            precision = calibrated_precision(
+                pack.path / "cache",
+                manifest,
+                lambda name: open_graph("step", options.semantic_threads, name),
+                options.semantic_threads,
+            )
+        self._precision = precision_of(manifest, precision)
         semantic, acoustic = options.semantic_threads, options.acoustic_threads
         self.semantic = OnnxSemantic(
             pack.config.t2s,
