@@ -61,7 +61,7 @@ class OnnxBackend:
             max_positions=options.max_positions,
         )
         self.acoustic = OnnxAcoustic(
-            _sizes(pack.config, manifest.numbers),
+            acoustic_sizes(pack.config, manifest.numbers),
             text=open_graph("text", acoustic),
             prior=open_graph("prior", acoustic),
             flow=open_graph("flow", acoustic),
@@ -93,7 +93,8 @@ def precision_of(manifest: ExportManifest, wanted: str) -> Mapping[str, str]:
     }
 
 
-def _sizes(config: ModelConfig, numbers: Mapping[str, int]) -> AcousticSizes:
+def acoustic_sizes(config: ModelConfig, numbers: Mapping[str, int]) -> AcousticSizes:
+    """Return what the acoustic graphs do not say themselves."""
     acoustic = config.acoustic
     return AcousticSizes(
         sample_rate_hz=acoustic.sample_rate_hz,

@@ -63,6 +63,11 @@ BACKENDS: Mapping[str, BackendEntry] = {
     "onnxruntime": BackendEntry(
         "engine.backends.onnx_backend", ("onnxruntime",), "pip install onnxruntime"
     ),
+    "openvino": BackendEntry(
+        "engine.backends.openvino_backend",
+        ("openvino", "onnx"),
+        "pip install 'sovits-live[openvino]'",
+    ),
     "torch": BackendEntry(
         "engine.backends.torch_backend",
         ("torch", "transformers"),

@@ -1,0 +1,59 @@
+"""OpenVINO runs the acoustic graphs, the decoder in bfloat16 where the processor can."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from engine.backends.onnx_backend import OnnxBackend
+from engine.backends.registry import create_backend
+from engine.config import EngineConfig
+from engine.errors import CheckpointError
+from engine.pack import Pack
+from tests.numerics import assert_close
+
+openvino = pytest.importorskip("openvino")
+CONFIG = EngineConfig(num_slots=1)
+STYLE = np.linspace(-1, 1, 16, dtype=np.float32)
+
+
+def test_its_audio_is_that_of_the_graphs(micro: Pack) -> None:
+    """Text, prior and flow to rounding; the decoder to what bfloat16 holds."""
+    ours, expected = create_backend("openvino", micro, CONFIG), OnnxBackend(micro, CONFIG)
+    said = ours.describe()
+    assert said["backend"] == "openvino" and said["decoder_precision"] in ("bf16", "fp32")
+    latent = np.random.default_rng(1).standard_normal((8, 21)).astype(np.float32)
+    for frames in (1, 21):
+        flowed = expected.acoustic.flow(latent[:, :frames], STYLE)
+        assert_close(ours.acoustic.flow(latent[:, :frames], STYLE), flowed, 1e-5, "flow")
+        one, other = (b.acoustic.decoder(flowed, STYLE) for b in (ours, expected))
+        tolerance = 0.1 if said["decoder_precision"] == "bf16" else 1e-4
+        assert_close(one, other, tolerance, "decoder")
+    tokens, ids = np.arange(9), np.arange(11)
+    stats = [b.acoustic.prior(tokens, b.acoustic.encode_text(ids, STYLE)) for b in (ours, expected)]
+    assert_close(stats[0].mean, stats[1].mean, 1e-5, "mean")
+
+
+def test_results_are_not_overwritten_by_the_next_call(micro: Pack) -> None:
+    """Requests are used again; what was returned stays."""
+    acoustic = create_backend("openvino", micro, CONFIG).acoustic
+    first = acoustic.flow(np.ones((8, 5), np.float32), STYLE)
+    kept = first.copy()
+    acoustic.flow(np.zeros((8, 5), np.float32), STYLE)
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_a_graph_it_cannot_read_is_named() -> None:
+    """With OpenVINO's words."""
+    from engine.backends.openvino_backend import compile_graph
+
+    with pytest.raises(CheckpointError, match="OpenVINO cannot open graph flow: "):
+        compile_graph(openvino.Core(), b"nonsense", "flow", threads=1, half=False)
+
+
+def test_the_t2s_keeps_its_precision(micro: Pack) -> None:
+    """It stays in ONNX Runtime, with the choice of int8."""
+    said = create_backend("openvino", micro, replace(CONFIG, precision="int8")).describe()
+    assert said["precision"] == "prefill int8, step int8"
