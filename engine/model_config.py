@@ -109,6 +109,10 @@ class AcousticConfig:
     fusion_layers: int = 3  # upstream encoder2
     kernel: int = 3
     window: int = 4  # of the relative attention
+    # Frames back and ahead that attention sees in each layer of the prior encoder; -1 sees all, as
+    # the official models do. A finite span makes streamed statistics the offline ones.
+    span_back: int = -1
+    span_ahead: int = -1
     mrte_dim: int = 512
     mrte_heads: int = 4
     gin_dim: int = 512  # style vector, upstream `ge`
@@ -123,6 +127,21 @@ class AcousticConfig:
     posterior_layers: int = 16
     posterior_kernel: int = 5
     decoder: DecoderConfig = field(default_factory=HifiGanConfig)
+
+    @property
+    def frame_span(self) -> tuple[int, int] | None:
+        """Frames back and ahead of the prior's attention, None for all."""
+        return None if self.span_back < 0 else (self.span_back, max(0, self.span_ahead))
+
+    @property
+    def prior_reach(self) -> tuple[int, int] | None:
+        """Frames back and ahead that a frame's statistics depend on, None for all."""
+        if self.frame_span is None:
+            return None
+        layers = self.ssl_layers + self.fusion_layers
+        convolutions = 2 * (self.kernel // 2)
+        back, ahead = self.frame_span
+        return layers * (back + convolutions), layers * (ahead + convolutions)
 
     @property
     def spec_bins(self) -> int:

@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from engine.models.layers import ChannelNorm, masked
 
+Span = tuple[int, int] | None  # frames back and ahead that attention may see; None = all
+
 MASKED_SCORE = -1e4  # upstream attentions.py:243 @48b1a01; also finite in fp16
 
 
@@ -84,13 +86,17 @@ class CrossAttention(nn.Module):
 
 
 class RelativeSelfAttention(nn.Module):
-    """Full self-attention plus learned keys and values for offsets -window..window.
+    """Self-attention plus learned keys and values for offsets -window..window.
 
-    The relative part is shared by all heads and zero beyond the window.
+    The relative part is shared by all heads and zero beyond the window. With a `span` (frames back,
+    frames ahead) a frame sees no others, so its reach is finite; None sees everything.
     """
 
-    def __init__(self, channels: int, num_heads: int, window: int, dropout: float) -> None:
+    def __init__(
+        self, channels: int, num_heads: int, window: int, dropout: float, span: Span = None
+    ) -> None:
         super().__init__()
+        self.span = span
         self.num_heads = num_heads
         self.window = window
         head_dim = channels // num_heads
@@ -114,9 +120,18 @@ class RelativeSelfAttention(nn.Module):
         if mask is not None:
             pairs = (mask.unsqueeze(2) * mask.unsqueeze(3)) == 0
             scores = scores.masked_fill(pairs, MASKED_SCORE)
+        if self.span is not None:
+            scores = scores.masked_fill(_beyond(self.span, x), MASKED_SCORE)
         weights = self.dropout(scores.softmax(dim=-1))
         output = weights @ value + square_to_band(weights, self.window) @ self.relative_value
         return self.out(_join_heads(output))  # type: ignore[no-any-return]
+
+
+def _beyond(span: tuple[int, int], x: Tensor) -> Tensor:
+    """Return bool [T, T], True where a frame (row) may not see another (column)."""
+    place = torch.arange(x.shape[2], device=x.device)
+    offset = place[None, :] - place[:, None]
+    return (offset < -span[0]) | (offset > span[1])
 
 
 class FeedForward(nn.Module):
@@ -140,10 +155,17 @@ class EncoderLayer(nn.Module):
     """Self-attention and feed-forward, each followed by residual sum and norm (post-norm)."""
 
     def __init__(
-        self, channels: int, hidden: int, num_heads: int, kernel: int, window: int, dropout: float
+        self,
+        channels: int,
+        hidden: int,
+        num_heads: int,
+        kernel: int,
+        window: int,
+        dropout: float,
+        span: Span = None,
     ) -> None:
         super().__init__()
-        self.attention = RelativeSelfAttention(channels, num_heads, window, dropout)
+        self.attention = RelativeSelfAttention(channels, num_heads, window, dropout, span)
         self.attention_norm = ChannelNorm(channels)
         self.feed_forward = FeedForward(channels, hidden, kernel, dropout)
         self.feed_forward_norm = ChannelNorm(channels)
@@ -156,7 +178,7 @@ class EncoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A stack of encoder layers; every frame sees every frame."""
+    """A stack of encoder layers; without a span every frame sees every frame."""
 
     def __init__(
         self,
@@ -168,10 +190,11 @@ class Encoder(nn.Module):
         kernel: int,
         window: int,
         dropout: float = 0.0,
+        span: Span = None,
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            EncoderLayer(channels, hidden, num_heads, kernel, window, dropout)
+            EncoderLayer(channels, hidden, num_heads, kernel, window, dropout, span)
             for _ in range(num_layers)
         )
 

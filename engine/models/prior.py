@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from engine.model_config import AcousticConfig
-from engine.models.attention import CrossAttention, Encoder
+from engine.models.attention import CrossAttention, Encoder, Span
 from engine.models.layers import masked
 
 
@@ -76,7 +76,7 @@ class PriorEncoder(nn.Module):
     def __init__(self, config: AcousticConfig, dropout: float = 0.0) -> None:
         super().__init__()
 
-        def encoder(num_layers: int) -> Encoder:
+        def encoder(num_layers: int, span: Span = None) -> Encoder:
             return Encoder(
                 num_layers,
                 channels=config.hidden_dim,
@@ -85,14 +85,15 @@ class PriorEncoder(nn.Module):
                 kernel=config.kernel,
                 window=config.window,
                 dropout=dropout,
+                span=span,
             )
 
         self.token_in = nn.Conv1d(config.codebook_dim, config.hidden_dim, 1)
-        self.token_encoder = encoder(config.ssl_layers)
+        self.token_encoder = encoder(config.ssl_layers, config.frame_span)
         self.phonemes = nn.Embedding(config.num_phonemes, config.hidden_dim)
         self.text_encoder = encoder(config.text_layers)
         self.fusion = Fusion(config)
-        self.frame_encoder = encoder(config.fusion_layers)
+        self.frame_encoder = encoder(config.fusion_layers, config.frame_span)
         self.stats = nn.Conv1d(config.hidden_dim, 2 * config.latent_dim, 1)
 
     def text_features(self, phoneme_ids: Tensor, mask: Tensor | None = None) -> Tensor:

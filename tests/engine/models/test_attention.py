@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from engine.model_config import AcousticConfig, IstftConfig
+from engine.models.acoustic import init_random
 from engine.models.attention import (
     CrossAttention,
     Encoder,
@@ -84,3 +86,38 @@ def test_padding_does_not_reach_real_frames() -> None:
     mask = torch.tensor([[[1.0] * 6 + [0.0] * 5]])
     assert_close(encoder(padded, mask)[..., :6], encoder(x), EXACT * 5)
     assert torch.count_nonzero(encoder(padded, mask)[..., 6:]) == 0
+
+
+def test_a_span_makes_the_reach_finite() -> None:
+    """What lies beyond the prior's reach changes nothing; what lies at its edge does."""
+    config = AcousticConfig(
+        ssl_dim=8,
+        codebook_size=16,
+        codebook_dim=8,
+        latent_dim=4,
+        hidden_dim=8,
+        filter_dim=12,
+        mrte_dim=8,
+        gin_dim=8,
+        style_hidden=8,
+        ssl_layers=2,
+        fusion_layers=2,
+        text_layers=1,
+        span_back=3,
+        span_ahead=1,
+        decoder=IstftConfig(frame_channels=8, channels=8, blocks=1, n_fft=640, hop=160),
+    )
+    network = init_random(config, 4).double().eval()
+    reach = config.prior_reach
+    layers = config.ssl_layers + config.fusion_layers
+    assert reach == (layers * 5, layers * 3)
+    rows = torch.randn(1, config.codebook_dim, 80, dtype=torch.float64)
+    style = torch.zeros(1, config.gin_dim, 1, dtype=torch.float64)
+    memory = network.encode_text(torch.arange(5)[None], style)
+    before = network.prior(rows, memory).mean
+    changed = rows.clone()
+    changed[:, :, 40] += 1.0
+    moved = (network.prior(changed, memory).mean - before).abs().amax(dim=(0, 1)) > 0
+    places = moved.nonzero().flatten().tolist()
+    assert min(places) >= 40 - reach[1] and max(places) <= 40 + reach[0]
+    assert min(places) <= 40 - reach[1] + 1 and max(places) > 40 + reach[0] // 2
