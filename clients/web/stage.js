@@ -14,6 +14,7 @@ export class Stage {
   #figures;
   #openness = 0;
   #stopAt = null;
+  #isCut = false;
 
   /** `figures` maps first-packet, first-sound, rtf, lead, underruns, bitrate, stopped to elements. */
   constructor({ mouth, wave, transcript, figures = {} }) {
@@ -30,6 +31,7 @@ export class Stage {
     this.speech = speech;
     this.received = 0;
     this.#stopAt = null;
+    this.#isCut = false;
     this.transcript.clear();
     this.#waveform?.clear();
     for (const name of Object.keys(this.#figures)) this.#show(name, null);
@@ -51,7 +53,10 @@ export class Stage {
     on("done", ({ timings }) => this.#show("rtf", timings.rtf.toFixed(timings.rtf < 0.1 ? 3 : 2)));
     on("over", () => this.#close(speech));
     // The server knows best what was heard; it answers after the sound has gone.
-    on("cancelled", (message) => this.transcript.cut(message.text_spoken));
+    on("cancelled", (message) => {
+      this.#isCut = true;
+      this.transcript.cut(message.text_spoken);
+    });
   }
 
   /** The user wants silence now. */
@@ -81,7 +86,7 @@ export class Stage {
       this.transcript.close();
       return;
     }
-    if (!speech.isServed) this.transcript.cut();
+    if (!this.#isCut) this.transcript.cut();
     this.#waveform?.cut();
     this.#show("lead", "0.0", "s");
     if (this.#stopAt !== null) {

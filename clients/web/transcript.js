@@ -59,10 +59,10 @@ export class Transcript {
     if (segment) segment.ptsEnd = ptsEnd;
   }
 
-  /** When its characters sound: rows of [start, end, t0, t1]. */
+  /** When its characters sound: rows of [start, end, t0, t1], some at a time. */
   time({ seg, chars }) {
     const segment = this.#segments.get(seg);
-    if (segment && chars?.length) segment.chars = chars;
+    if (segment && chars?.length) segment.chars = [...(segment.chars ?? []), ...chars];
   }
 
   /** The listener hears `samples` now. */

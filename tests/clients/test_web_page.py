@@ -132,6 +132,19 @@ async def test_stop_is_at_once_and_shows_what_was_heard(chromium: str) -> None:
     assert heard + lost == FIRST + SECOND and 0 < len(heard) < len(FIRST + SECOND)
 
 
+async def test_stop_after_everything_arrived_is_at_once_too(chromium: str) -> None:
+    """The server is done and says nothing any more; what was heard is known here."""
+    async with opened(chromium, script=LONG) as page:
+        await speak(page, FIRST)
+        await page.until("sovits.stage.speech.isServed")
+        await page.click("#stop")
+        await page.until("document.querySelector('#transcript del')")
+        heard = await page.run("document.querySelector('.sentence.past').textContent")
+        lost = await page.run("document.querySelector('#transcript del').textContent")
+        assert await page.run("sovits.stage.speech.isOver")
+    assert heard + lost == FIRST and 0 < len(lost)
+
+
 async def test_speaking_again_replaces_what_sounds(chromium: str) -> None:
     """Only one text is heard."""
     async with opened(chromium, script=LONG) as page:
