@@ -107,7 +107,7 @@ def _list(args: argparse.Namespace, paths: Paths) -> None:
     rows = []
     for name in paths.pack_names():
         try:
-            rows.append(_summary(load_pack(paths.packs_dir / name)))
+            rows.append(_summary(load_pack(paths.pack(name))))
         except CheckpointError as error:
             rows.append({"name": name, "error": str(error)})
     if args.json:
@@ -168,6 +168,8 @@ def _remove(args: argparse.Namespace, paths: Paths) -> None:
     if not (folder / "pack.json").is_file():
         there = ", ".join(paths.pack_names()) or "none"
         raise CheckpointError(f"there is no pack {args.name!r}; there are: {there}")
+    if folder.parent == paths.bundled_dir:
+        raise CheckpointError(f"pack {args.name!r} is part of the installation; it stays")
     shutil.rmtree(folder)
     print(f"removed {folder}")
 

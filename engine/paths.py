@@ -9,6 +9,8 @@ from pathlib import Path
 
 from engine.errors import CheckpointError
 
+BUNDLED = Path(__file__).parent / "bundled"
+DEFAULT = "nano"  # the pack that speaks when none is chosen
 DATA_ENV = "SOVITS_DATA"  # folder of packs and voices; the server reads the same one
 
 
@@ -18,20 +20,28 @@ class Paths:
 
     packs_dir: Path
     voices_dir: Path
+    bundled_dir: Path = BUNDLED  # packs that came with the installation
 
     def pack(self, name: str) -> Path:
-        """Return the folder of a pack, given by name or as a folder of its own."""
+        """Return the folder of a pack, given by name or as a folder of its own.
+
+        A user's pack hides a bundled one of the same name.
+        """
         given = Path(name).expanduser()
-        return given if (given / "pack.json").is_file() else self.packs_dir / name
+        for folder in (given, self.packs_dir / name, self.bundled_dir / name):
+            if (folder / "pack.json").is_file():
+                return folder
+        return self.packs_dir / name
 
     def chosen_pack(self, name: str | None) -> Path:
-        """Return the folder of the pack named, by default the only one there is, else `nano`.
+        """Return the folder of the pack named; by default `nano`, or the only one there is.
 
         Raises:
             CheckpointError: There is none of that name; names those there are.
         """
         there = self.pack_names()
-        folder = self.pack(name or (there[0] if len(there) == 1 else "nano"))
+        only = there[0] if len(there) == 1 else DEFAULT
+        folder = self.pack(name or (DEFAULT if DEFAULT in there else only))
         if (folder / "pack.json").is_file():
             return folder
         listing = ", ".join(there) or "none; make one with: sovits-live model import --help"
@@ -41,8 +51,9 @@ class Paths:
         )
 
     def pack_names(self) -> list[str]:
-        """Return the names of all packs, sorted."""
-        return sorted(path.parent.name for path in self.packs_dir.glob("*/pack.json"))
+        """Return the names of all packs, sorted; bundled ones too."""
+        folders = (self.packs_dir, self.bundled_dir)
+        return sorted({path.parent.name for f in folders for path in f.glob("*/pack.json")})
 
 
 def resolve_paths(

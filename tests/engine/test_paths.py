@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def test_pack_is_found_by_name_and_by_folder(tmp_path: Path) -> None:
 
 def test_pack_is_chosen_by_name_or_for_lack_of_another(tmp_path: Path) -> None:
     """One pack needs no name; of several, nano; else the error lists them."""
-    paths = resolve_paths(tmp_path, environment={})
+    paths = replace(resolve_paths(tmp_path, environment={}), bundled_dir=tmp_path / "bundled")
     with pytest.raises(CheckpointError, match="no pack is installed"):
         paths.chosen_pack(None)
     for name in ("alpha", "beta", "nano"):
@@ -57,3 +58,19 @@ def test_pack_is_chosen_by_name_or_for_lack_of_another(tmp_path: Path) -> None:
     assert paths.chosen_pack("beta") == tmp_path / "beta"
     with pytest.raises(CheckpointError, match="there is no pack 'x'; there are: alpha, beta, nano"):
         paths.chosen_pack("x")
+
+
+def test_the_bundled_pack_is_the_default_and_may_be_hidden(tmp_path: Path) -> None:
+    """What came with the installation speaks until a pack is chosen; a user's namesake hides it."""
+    paths = replace(
+        resolve_paths(tmp_path / "packs", environment={}), bundled_dir=tmp_path / "bundled"
+    )
+    for folder in ("bundled/nano", "packs/mine"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "pack.json").write_text("{}")
+    assert paths.pack_names() == ["mine", "nano"]
+    assert paths.chosen_pack(None) == tmp_path / "bundled" / "nano"
+    assert paths.chosen_pack("mine") == tmp_path / "packs" / "mine"
+    (tmp_path / "packs" / "nano").mkdir()
+    (tmp_path / "packs" / "nano" / "pack.json").write_text("{}")
+    assert paths.chosen_pack("nano") == tmp_path / "packs" / "nano"
