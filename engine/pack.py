@@ -207,7 +207,7 @@ def _parse(path: Path, data: Mapping[str, Any]) -> Pack:
         licences=tuple(map(str, data["licences"])),
         sources={str(k): str(v) for k, v in data["sources"].items()},
     )
-    return Pack(path, info, config, files, fingerprint_of(config, files))
+    return Pack(path, info, config, files, fingerprint_of(data["model"], files))
 
 
 def _check_files(pack: Pack) -> None:
@@ -229,10 +229,13 @@ def _check_files(pack: Pack) -> None:
             )
 
 
-def fingerprint_of(config: ModelConfig, files: Mapping[str, FileRecord]) -> str:
-    """Return the identity of a model: its numbers and weights."""
+def fingerprint_of(model: Mapping[str, Any], files: Mapping[str, FileRecord]) -> str:
+    """Return the identity of a model: its numbers, as the pack has them, and its weights.
+
+    Not the parsed numbers: a field that a later version adds must not orphan voices and graphs.
+    """
     weights = {n: r.sha256 for n, r in sorted(files.items()) if n.endswith(".safetensors")}
-    text = json.dumps([config.to_json(), weights], sort_keys=True, separators=(",", ":"))
+    text = json.dumps([model, weights], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

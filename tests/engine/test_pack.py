@@ -78,6 +78,15 @@ def test_fingerprint_follows_the_model_and_not_its_name(pack: Pack, tmp_path: Pa
     assert fingerprint("c", INFO, CONFIG, 2) != pack.fingerprint
 
 
+def test_a_number_that_a_later_version_adds_keeps_the_fingerprint(
+    pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or every voice and graph of a pack would be refused after an upgrade."""
+    to_json = ModelConfig.to_json
+    monkeypatch.setattr(ModelConfig, "to_json", lambda self: {**to_json(self), "later": 1})
+    assert load_pack(pack.path).fingerprint == pack.fingerprint
+
+
 def test_missing_part_is_named(pack: Pack) -> None:
     """Asking for a network the pack lacks lists those it has."""
     assert not pack.has(Part.BERT)
