@@ -19,6 +19,7 @@ from server.admission import Guest, check_origin
 from server.dialects.routes import add_dialects
 from server.errors import ClientError, error_code
 from server.handshake import offered_protocols, tune, with_query
+from server.link import Link
 from server.metrics import CONTENT_TYPE
 from server.page import add_page
 from server.runtime import Runtime
@@ -147,11 +148,15 @@ async def serve_native(request: web.Request) -> web.StreamResponse:
         await ws.prepare(request)
         tune(request.transport)
         options = SessionOptions(
-            runtime.config.server.limits, defaults, check, runtime.ready_message, guest.key
+            runtime.config.server.limits,
+            defaults,
+            check,
+            runtime.ready_message,
+            guest.key,
+            runtime.parking,
         )
-        session = Session(
-            ws, runtime.services, runtime.admission, options, transport=request.transport
-        )
+        link = Link(ws, request.transport)
+        session = Session(link, runtime.services, runtime.admission, options)
         with runtime.hosting(session):
             await session.run()
         return ws

@@ -207,6 +207,15 @@ class SessionUpdated:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionResumed:
+    """The session goes on over this socket; what was missed follows."""
+
+    TYPE: ClassVar[str] = "session.resumed"
+    session_id: str
+    contexts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ContextStarted:
     """A context exists; everything needed to decode its packets."""
 
@@ -374,6 +383,7 @@ class Pong:
 ServerMessage: TypeAlias = (
     Ready
     | SessionUpdated
+    | SessionResumed
     | ContextStarted
     | SegmentStarted
     | TimingEvent

@@ -11,36 +11,19 @@ A context: idle -> open -> (streaming <-> starved) -> draining -> done
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from server import events, messages
+from server.context_table import ContextRecord, ContextTable, State
 from server.errors import ClientError, error_code
 from server.events import Event
 from server.frames import AudioPacket
 from server.outbox import Outbox, Sent
 from server.settings import Settings, apply
-from server.text_intake import TextIntake
 
 MAX_STRIKES = 3  # bad messages in a row
-MAX_FINISHED = 16  # contexts remembered after their end: playback lags behind what was sent
-MAX_FAILED = 256  # ids whose late text is swallowed
 STRIKES = frozenset({"bad_json", "bad_message", "binary_not_allowed"})
-
-
-class State(StrEnum):
-    """Where a context is in its life."""
-
-    OPEN = "open"
-    STREAMING = "streaming"
-    STARVED = "starved"
-    DRAINING = "draining"
-    DONE = "done"
-    CANCELLING = "cancelling"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +34,6 @@ class Limits:
     max_text_bytes: int = 65536  # per message, UTF-8
     max_buffer_chars: int = 8000  # per context, not yet spoken
     max_session_chars: int = 200_000
-
-
-@dataclass(slots=True, eq=False)
-class _Context:
-    id: str
-    alias: int
-    settings: Settings
-    intake: TextIntake
-    state: State = State.OPEN
-    received_chars: int = 0
-    spoken_chars: int = 0  # up to the sentence that started last
 
 
 class SessionProtocol:
@@ -88,11 +60,7 @@ class SessionProtocol:
         self._new_request_id = new_request_id
         self._unix_ms = unix_ms
         self._outbox = Outbox()
-        self._active: dict[str, _Context] = {}
-        self._finished: OrderedDict[str, _Context] = OrderedDict()
-        self._failed: OrderedDict[str, None] = OrderedDict()
-        self._by_alias: dict[int, _Context] = {}
-        self._next_alias = 1
+        self._contexts = ContextTable(self._outbox.forget)
         self._strikes = 0
         self._session_chars = 0
         self._is_closing = False  # no new contexts
@@ -160,58 +128,52 @@ class SessionProtocol:
         self.send_session(messages.SessionUpdated(changed))
 
     def _on_open(self, message: messages.ContextOpen) -> None:
-        if message.ctx in self._active:
-            text = f"ctx {message.ctx!r} is {self._active[message.ctx].state}, use another id"
+        before = self._contexts.active(message.ctx)
+        if before is not None:
+            text = f"ctx {message.ctx!r} is {before.state}, use another id"
             raise ClientError("context_conflict", text, ctx=message.ctx)
         if message.preempt:
-            for context in list(self._active.values()):
+            for context in self._contexts:
                 fade_ms = 120.0 if message.preempt == "fade" else None
                 self._cancel(context, "preempted", None, fade_ms)
-        self._open(message.ctx, apply_in(message.ctx, self.defaults, message.overrides))
+        settings = apply_in(message.ctx, self.defaults, message.overrides)
+        self._open(message.ctx, settings, is_resumable=message.resume_ok)
 
-    def _open(self, ctx: str, settings: Settings) -> _Context:
+    def _open(self, ctx: str, settings: Settings, *, is_resumable: bool = False) -> ContextRecord:
         """Make a context.
 
         Raises:
             ClientError: If there may be no other one or its settings cannot be served. Text that
                 still comes for it is swallowed until its end.
         """
-        self._failed.pop(ctx, None)
+        self._contexts.unbury(ctx)
         try:
             self._refuse_open(ctx, settings)
             self._check(settings)
         except ClientError as error:
-            self._bury(ctx)
+            self._contexts.bury(ctx)
             error.ctx = ctx
             raise
-        context = _Context(ctx, self._free_alias(), settings, TextIntake())
-        self._active[ctx] = self._by_alias[context.alias] = context
-        self._outbox.watch(context.alias)
+        context = self._contexts.add(ctx, settings, is_resumable=is_resumable)
+        self._outbox.watch(context.alias, keeps=is_resumable)
         self._events.append(events.ContextOpened(context.alias, ctx, settings))
         return context
 
     def _refuse_open(self, ctx: str, settings: Settings) -> None:
         if self._is_closing:
             raise ClientError("draining", "the session is closing, open contexts elsewhere")
-        active = [c for c in self._active.values() if c.state is not State.CANCELLING]
+        active = [c for c in self._contexts if c.state is not State.CANCELLING]
         # Those that are stopping count apart: opening the next one at once is a barge-in's way.
-        if max(len(active), len(self._active) // 2) >= self.limits.max_contexts:
-            text = f"{len(self._active)} contexts are open, valid: {self.limits.max_contexts}"
+        if max(len(active), len(self._contexts) // 2) >= self.limits.max_contexts:
+            text = f"{len(self._contexts)} contexts are open, valid: {self.limits.max_contexts}"
             raise ClientError("context_limit", text)
         if active and "raw" in (settings.framing, *(c.settings.framing for c in active)):
             raise ClientError("context_conflict", f"framing raw admits one context, not {ctx!r}")
 
-    def _free_alias(self) -> int:
-        while self._next_alias in self._by_alias:
-            self._next_alias = self._next_alias % 0xFFFF + 1
-        alias = self._next_alias
-        self._next_alias = alias % 0xFFFF + 1
-        return alias
-
     def _on_text(self, message: messages.Text) -> None:
-        if self._is_buried(message.ctx, ends=message.end):
+        if self._contexts.is_buried(message.ctx, ends=message.end):
             return
-        context = self._active.get(message.ctx)
+        context = self._contexts.active(message.ctx)
         if context is None:
             context = self._open(message.ctx, self.defaults)
         self._expect_text(context)
@@ -226,7 +188,7 @@ class SessionProtocol:
         elif message.flush:
             self._events.append(events.FlushRequested(context.alias, None))
 
-    def _admit(self, context: _Context, num_chars: int) -> None:
+    def _admit(self, context: ContextRecord, num_chars: int) -> None:
         buffered = context.received_chars - context.spoken_chars + num_chars
         if buffered > self.limits.max_buffer_chars:
             text = f"{buffered} characters would wait, valid: {self.limits.max_buffer_chars}"
@@ -237,24 +199,24 @@ class SessionProtocol:
         context.received_chars += num_chars
         self._session_chars += num_chars
 
-    def _expect_text(self, context: _Context) -> None:
+    def _expect_text(self, context: ContextRecord) -> None:
         if context.state in (State.DRAINING, State.CANCELLING):
             text = f"ctx {context.id!r} is {context.state}, use another id or wait for its end"
             raise ClientError("context_conflict", text, ctx=context.id)
 
     def _on_flush(self, message: messages.Flush) -> None:
-        if not self._is_buried(message.ctx):
+        if not self._contexts.is_buried(message.ctx):
             context = self._get(message.ctx)
             self._expect_text(context)
             self._events.append(events.FlushRequested(context.alias, message.id))
 
     def _on_end(self, ctx: str) -> None:
-        if not self._is_buried(ctx, ends=True):
+        if not self._contexts.is_buried(ctx, ends=True):
             context = self._get(ctx)
             self._expect_text(context)
             self._end(context)
 
-    def _end(self, context: _Context) -> None:
+    def _end(self, context: ContextRecord) -> None:
         context.state = State.DRAINING
         rest = context.intake.finish()
         if rest:
@@ -263,16 +225,15 @@ class SessionProtocol:
 
     def _on_cancel(self, message: messages.Cancel) -> None:
         if message.ctx == "*":
-            for context in list(self._active.values()):
+            for context in self._contexts:
                 self._cancel(context, "client", message.played_ms, message.fade_ms)
-        elif not self._is_buried(message.ctx, ends=True):
+        elif not self._contexts.is_buried(message.ctx, ends=True):
             # After `context.done` the client still plays what it has: it may ask what was heard.
-            found = self._active.get(message.ctx) or self._finished.get(message.ctx)
-            context = found or self._get(message.ctx)
+            context = self._contexts.recent(message.ctx) or self._get(message.ctx)
             self._cancel(context, "client", message.played_ms, message.fade_ms)
 
     def _cancel(
-        self, context: _Context, reason: str, played_ms: float | None, fade_ms: float | None
+        self, context: ContextRecord, reason: str, played_ms: float | None, fade_ms: float | None
     ) -> None:
         if context.state is not State.CANCELLING:
             context.state = State.CANCELLING
@@ -280,13 +241,13 @@ class SessionProtocol:
             self._events.append(events.CancelRequested(context.alias, reason, played_ms, fade_ms))
 
     def _on_ack(self, message: messages.Ack) -> None:
-        context = self._active.get(message.ctx)
+        context = self._contexts.active(message.ctx)
         if context is not None:  # playback goes on after the end: a late ack is no fault
             acked = events.PlaybackAcked(context.alias, message.played_ms, message.seq)
             self._events.append(acked)
 
     def _on_update(self, message: messages.Update) -> None:
-        if not self._is_buried(message.ctx):
+        if not self._contexts.is_buried(message.ctx):
             context = self._get(message.ctx)
             settings = apply_in(context.id, context.settings, message.changes)
             try:
@@ -297,25 +258,12 @@ class SessionProtocol:
             context.settings = settings
             self._events.append(events.SettingsUpdated(context.alias, settings))
 
-    def _get(self, ctx: str) -> _Context:
-        context = self._active.get(ctx)
+    def _get(self, ctx: str) -> ContextRecord:
+        context = self._contexts.active(ctx)
         if context is None:
-            valid = ", ".join(self._active) or "none is open"
+            valid = ", ".join(c.id for c in self._contexts) or "none is open"
             raise ClientError("context_unknown", f"ctx is {ctx!r}, valid: {valid}", ctx=ctx)
         return context
-
-    def _is_buried(self, ctx: str, *, ends: bool = False) -> bool:
-        """Return True for a failed context whose text is still on its way; its end clears it."""
-        if ctx not in self._failed:
-            return False
-        if ends:
-            del self._failed[ctx]
-        return True
-
-    def _bury(self, ctx: str) -> None:
-        self._failed[ctx] = None
-        if len(self._failed) > MAX_FAILED:
-            self._failed.popitem(last=False)
 
     # --- what leaves ------------------------------------------------------------------------------
 
@@ -335,9 +283,17 @@ class SessionProtocol:
         """Queue a message that concerns no context."""
         self._outbox.put_text(messages.encode_message(message))
 
+    def send_first(self, message: messages.ServerMessage) -> None:
+        """Queue a message that concerns no context before everything that waits."""
+        self._outbox.put_first(messages.encode_message(message))
+
+    def refuse(self, code: str, message: str) -> None:
+        """Queue the error of a request that the session cannot grant."""
+        self._outbox.put_text(self._error(code, message, None, False))
+
     def send(self, alias: int, message: messages.ServerMessage) -> bool:
         """Queue a context's message; return False if the context may not say it any more."""
-        context = self._by_alias.get(alias)
+        context = self._contexts.by_alias(alias)
         is_answer = isinstance(message, messages.ContextCancelled)
         if context is None or (context.state is State.CANCELLING) != is_answer:
             return False
@@ -351,14 +307,14 @@ class SessionProtocol:
         text = messages.encode_message(message)
         self._outbox.put_text(text, alias=alias, is_pinned=is_pinned)
         if isinstance(message, messages.ContextDone):
-            self._finish(context, State.DONE)
+            self._contexts.finish(context, State.DONE)
         elif is_answer:
-            self._finish(context, State.CANCELLED)
+            self._contexts.finish(context, State.CANCELLED)
         return True
 
     def send_audio(self, alias: int, packets: Sequence[AudioPacket]) -> bool:
         """Queue consecutive packets of a context; return False if it may send no more."""
-        context = self._by_alias.get(alias)
+        context = self._contexts.by_alias(alias)
         if context is None or context.state in (State.CANCELLING, State.DONE):
             return False
         self._outbox.put_audio(packets, alias, is_raw=context.settings.framing == "raw")
@@ -366,7 +322,7 @@ class SessionProtocol:
 
     def starve(self, alias: int) -> None:
         """Note that a context has spoken all its text and waits for more."""
-        context = self._by_alias.get(alias)
+        context = self._contexts.by_alias(alias)
         if context is not None and context.state is State.STREAMING:
             context.state = State.STARVED
 
@@ -380,7 +336,7 @@ class SessionProtocol:
         retry_after_ms: int | None = None,
     ) -> None:
         """End a context with an error; packets that wait are still sent."""
-        context = self._by_alias.get(alias)
+        context = self._contexts.by_alias(alias)
         if context is None or context.state is State.DONE:
             return
         text = self._error(
@@ -388,8 +344,8 @@ class SessionProtocol:
         )
         self._outbox.put_text(text, alias=alias)
         if context.state not in (State.DRAINING, State.CANCELLING):
-            self._bury(context.id)
-        self._finish(context, State.FAILED)
+            self._contexts.bury(context.id)
+        self._contexts.finish(context, State.FAILED)
 
     def end_session(self, code: str, message: str) -> Event:
         """Queue the error that ends the session; return the event to close with."""
@@ -399,9 +355,33 @@ class SessionProtocol:
 
     def cancel_all(self, reason: str) -> list[Event]:
         """Cancel every context; return what that asks for."""
-        for context in list(self._active.values()):
+        for context in self._contexts:
             self._cancel(context, reason, None, None)
         return self._take_events()
+
+    def park(self) -> list[Event]:
+        """Take note that the socket is gone: cancel the contexts that are not to be resumed."""
+        for context in self._contexts:
+            if not context.is_resumable:
+                self._cancel(context, "disconnected", None, None)
+        return self._take_events()
+
+    @property
+    def num_resumable(self) -> int:
+        """Contexts that outlive their socket, those that finished lately included."""
+        return len(self._contexts.resumable())
+
+    def resume(self, last: Mapping[str, int]) -> tuple[str, ...]:
+        """Send again what followed the last packets a client has; return the contexts.
+
+        Args:
+            last: The `seq` of each context's last packet that arrived; without one, everything
+                that is kept is sent again.
+        """
+        resumed = self._contexts.resumable()
+        for context in resumed:
+            self._outbox.rewind(context.alias, last.get(context.id, -1))
+        return tuple(context.id for context in resumed)
 
     def go_away(self, deadline_ms: int) -> None:
         """Announce that the server drains; no context can be opened from here on."""
@@ -415,37 +395,12 @@ class SessionProtocol:
     @property
     def num_active(self) -> int:
         """Contexts that have not ended."""
-        return len(self._active)
+        return len(self._contexts)
 
     def state_of(self, alias: int) -> State | None:
         """Return a context's state; None when it is forgotten."""
-        context = self._by_alias.get(alias)
+        context = self._contexts.by_alias(alias)
         return context.state if context else None
-
-    def _finish(self, context: _Context, state: State) -> None:
-        is_active = self._active.get(context.id) is context
-        context.state = state
-        if is_active:
-            del self._active[context.id]
-        if state is State.DONE:
-            self._remember(context)
-            return
-        if self._finished.get(context.id) is context:
-            del self._finished[context.id]
-        self._forget(context)
-
-    def _remember(self, context: _Context) -> None:
-        """Keep a finished context: it may be asked what was heard of it."""
-        before = self._finished.pop(context.id, None)
-        if before is not None:
-            self._forget(before)
-        self._finished[context.id] = context
-        if len(self._finished) > MAX_FINISHED:
-            self._forget(self._finished.popitem(last=False)[1])
-
-    def _forget(self, context: _Context) -> None:
-        self._by_alias.pop(context.alias, None)
-        self._outbox.forget(context.alias)
 
     def _report(self, error: ClientError) -> None:
         """Queue the error of a bad message; the third in a row ends the session."""

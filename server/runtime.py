@@ -22,6 +22,7 @@ from server.admission import Admission, Keys
 from server.config import Config
 from server.errors import ClientError
 from server.metrics import Metrics
+from server.parking import Parking
 from server.services import FrontendPool, Services
 from server.settings import Settings
 from server.tokens import TokenStore
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 _LAG_TICK_S = 0.5
 _CLOSE_S = 1.0  # for the last messages of a session that is closed at the deadline
 
-FEATURES = ("h16", "raw", "batch", "ack", "update", "preempt", "text_spoken")
+FEATURES = ("h16", "raw", "batch", "ack", "update", "preempt", "text_spoken", "resume")
 
 
 def installed_version() -> str:
@@ -88,6 +89,7 @@ class Runtime:
         if config.server.keys_file is not None:
             self.keys = Keys.read(Path(config.server.keys_file).expanduser())
         self.tokens = TokenStore(time.monotonic)
+        self.parking = Parking()
         self.sessions: set[Hosted] = set()
         self.failure: Exception | None = None  # what kept the engine from starting
         self.lag_s = 0.0  # how late the event loop is
@@ -249,7 +251,7 @@ class Runtime:
             return settings
         return replace(settings, voice=next(iter(voices)))
 
-    def ready_message(self, session_id: str) -> messages.Ready:
+    def ready_message(self, session_id: str, resume_token: str) -> messages.Ready:
         """Return the greeting of a session."""
         limits, info = self.config.server.limits, self.engine.info
         return messages.Ready(
@@ -273,4 +275,5 @@ class Runtime:
             features=FEATURES,
             voices=tuple(self.engine.voices),
             notice=info.notice or None,
+            resume_token=resume_token,
         )

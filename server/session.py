@@ -1,7 +1,7 @@
 """One native WebSocket: pumps messages between the socket, the protocol and the utterances.
 
-The only file of the native protocol that touches a socket. All tasks belong to one group: when the
-socket is gone, everything the session started is cancelled with it.
+All tasks belong to one group: when the session ends, everything it started is cancelled with it. It
+ends with its socket, unless a context is to be resumed: then it waits a while for another socket.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-
-from aiohttp import WSMsgType, web
 
 from server import events, messages
 from server.admission import Admission, TokenBucket
 from server.config import LimitsSection
 from server.errors import ClientError
 from server.frames import AudioPacket
+from server.link import Link
 from server.messages import ServerMessage
 from server.outbox import Sent
+from server.parking import RESUME_TTL_S, Parking
 from server.protocol import Limits, SessionProtocol
 from server.services import Services
 from server.settings import Settings
@@ -40,15 +40,17 @@ class SessionOptions:
 
     Attributes:
         check: Raises ClientError for settings that cannot be served.
-        make_ready: Makes the greeting of a session, given its id.
+        make_ready: Makes the greeting of a session, given its id and resume token.
         key: Holder of the API key.
+        parking: Where sessions wait for their clients to come back.
     """
 
     limits: LimitsSection
     defaults: Settings
     check: Callable[[Settings], None]
-    make_ready: Callable[[str], messages.Ready]
+    make_ready: Callable[[str, str], messages.Ready]
     key: str
+    parking: Parking
 
 
 class _Over(Exception):
@@ -95,19 +97,17 @@ class Session:
 
     def __init__(
         self,
-        ws: web.WebSocketResponse,
+        link: Link,
         services: Services,
         admission: Admission,
         options: SessionOptions,
-        *,
-        transport: asyncio.Transport | None,
     ) -> None:
         self.id = uuid.uuid4().hex
-        self._ws = ws
+        self.key = options.key
+        self._link: Link | None = link  # None while the client is away
         self._services = services
         self._admission = admission
         self._options = options
-        self._transport = transport
         limits = options.limits
         self.protocol = SessionProtocol(
             Limits(
@@ -124,13 +124,17 @@ class Session:
         self._utterances: dict[int, Utterance] = {}
         self._group: asyncio.TaskGroup | None = None
         self._woken = asyncio.Event()
+        self._linked = asyncio.Event()  # another socket came
         self._closed = asyncio.Event()  # our close message is written and answered
+        self._successor: tuple[Session, Mapping[str, int]] | None = None  # whom this socket is for
         self._closing: tuple[int, str] | None = None  # code and reason, once all is written
         self._closes_when_idle: tuple[int, str] | None = None  # once no context is open
         now = services.clock()
         self._started_s = now
         self._last_activity_s = now
         self._write_started_s: float | None = None
+        self._was_lost = False  # the last socket broke
+        self._is_waiting = False  # for another socket
         self._throttled_since_s: float | None = None
 
     def wake(self) -> None:
@@ -138,29 +142,85 @@ class Session:
         self._woken.set()
 
     async def run(self) -> None:
-        """Live until the socket closes."""
+        """Live until the socket closes, or for a while longer."""
         metrics = self._services.metrics
         metrics.connections.inc()
         logger.info("session opened", extra={"session": self.id})
+        token = self._options.parking.enter(self)
+        link = self._link
+        assert link is not None
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 group.create_task(self._write(), name="writer")
                 group.create_task(self._watch(), name="watch")
-                self.protocol.send_session(self._options.make_ready(self.id))
+                self.protocol.send_session(self._options.make_ready(self.id, token))
                 self.wake()
-                await self._read()
+                while self._link is not None:
+                    await self._read(self._link)
+                    self._release()
+                    await self._wait_for_client()
                 raise _Over
         except* _Over:
             pass
         except* Exception:
             # Past the upgrade nobody else can answer: an HTTP error would be garbage in the stream.
             logger.exception("session failed", extra={"session": self.id})
-            await self._ws.close(code=1011, message=b"internal")
+            await (self._link or link).close(1011, "internal")
         finally:
+            self._options.parking.leave(token)
+            self._release()
             metrics.connections.dec()
-            fields = {"session": self.id, "close_code": self._ws.close_code}
-            logger.info("session closed", extra=fields)
+            logger.info("session closed", extra={"session": self.id, "close_code": link.close_code})
+        if self._successor is not None:
+            session, last = self._successor
+            await session.adopt(link, last)
+
+    # --- coming back ------------------------------------------------------------------------------
+
+    async def adopt(self, link: Link, last: Mapping[str, int]) -> None:
+        """Go on over another socket; return when the session has done with it."""
+        if self._link is not None:
+            broken = self._link
+            broken.abort()  # the server has not noticed yet that it broke
+            await broken.released.wait()
+        if not self._is_waiting:
+            await link.close(4408, "session_expired")
+            return
+        logger.info("session resumed", extra={"session": self.id})
+        contexts = self.protocol.resume(last)
+        self.protocol.send_first(messages.SessionResumed(self.id, contexts))
+        link.released.clear()
+        self._link = link
+        self._linked.set()
+        self.wake()
+        await link.released.wait()
+
+    def _release(self) -> None:
+        """Let go of the socket; whoever opened it goes on."""
+        link, self._link = self._link, None
+        self._write_started_s = None
+        if link is not None:
+            link.released.set()
+            self._was_lost = link.is_lost
+
+    async def _wait_for_client(self) -> None:
+        """Wait for another socket, if the last one broke and a context is to be resumed."""
+        is_over = self._closing is not None or self._successor is not None
+        if is_over or not self._was_lost or not self.protocol.num_resumable:
+            return
+        for event in self.protocol.park():
+            self._handle(event)
+        logger.info("session waits", extra={"session": self.id})
+        self._linked.clear()
+        self._is_waiting = True
+        try:
+            async with asyncio.timeout(RESUME_TTL_S):
+                await self._linked.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._is_waiting = False
 
     def drain(self, deadline_s: float) -> None:
         """Finish the open contexts, then close."""
@@ -170,6 +230,7 @@ class Session:
     def close(self, code: int, reason: str) -> None:
         """Close once what is queued is written."""
         self._closing = self._closing or (code, reason)
+        self._linked.set()  # nobody to wait for
         self.wake()
 
     def bytes_queued(self) -> int:
@@ -178,21 +239,20 @@ class Session:
 
     # --- reading ----------------------------------------------------------------------------------
 
-    async def _read(self) -> None:
+    async def _read(self, link: Link) -> None:
         """Handle messages until the socket closes."""
         bucket = TokenBucket(self._options.limits.msgs_per_s, self._services.clock())
-        while True:
-            message = await self._ws.receive()
-            if message.type is WSMsgType.TEXT:
-                happened = self.protocol.receive_text(message.data)
-            elif message.type is WSMsgType.BINARY:
-                happened = self.protocol.receive_binary(message.data)
+        while (data := await link.receive()) is not None:
+            if isinstance(data, str):
+                happened = self.protocol.receive_text(data)
             else:
-                return
+                happened = self.protocol.receive_binary(data)
             self._last_activity_s = self._services.clock()
             for event in happened:
                 self._handle(event)
             self.wake()
+            if self._successor is not None:
+                return
             await self._throttle(bucket)
             if self._closing is not None:
                 await self._closed.wait()
@@ -230,8 +290,8 @@ class Session:
                 self._utterances[alias].ack(played_ms, seq)
             case events.SettingsUpdated(alias, settings):
                 self._utterances[alias].update(settings)
-            case events.ResumeRequested():
-                self.protocol.warn("resume_failed", "no session is kept for this token")
+            case events.ResumeRequested(token, last):
+                self._resume(token, last)
             case events.CloseRequested(mode):
                 if mode == "now":
                     for cancelled in self.protocol.cancel_all("closed"):
@@ -239,6 +299,16 @@ class Session:
                 self._close_when_idle(1000, "")
             case events.Disconnect(code, reason):
                 self.close(code, reason)
+
+    def _resume(self, token: str, last: Mapping[str, int]) -> None:
+        """Hand this socket to the session it was opened for."""
+        session = self._options.parking.find(token, self.key)
+        if session is None or session is self:
+            self.protocol.refuse("session_expired", "no session is kept for this token")
+        elif self.protocol.num_active:
+            self.protocol.refuse("context_conflict", "resume before opening contexts")
+        else:
+            self._successor = (session, last)
 
     def _open(self, event: events.ContextOpened) -> None:
         sink = _ContextSink(self, event.alias)
@@ -285,26 +355,31 @@ class Session:
     # --- writing ----------------------------------------------------------------------------------
 
     async def _write(self) -> None:
-        """Write what the protocol has, in order."""
+        """Write what the protocol has, in order, while there is a socket."""
         while True:
             await self._woken.wait()
             self._woken.clear()
-            while (data := self.protocol.take()) is not None:
-                self._write_started_s = self._services.clock()
-                try:
-                    if isinstance(data, str):
-                        await self._ws.send_str(data)
-                    else:
-                        self._last_activity_s = self._write_started_s
-                        await self._ws.send_bytes(data)
-                except ConnectionError:
-                    return  # the reader sees the end of the socket
-                self._write_started_s = None
+            if self._link is None:
+                continue
+            try:
+                await self._write_all(self._link)
+                if self._closing is not None:
+                    await self._link.close(*self._closing)
+            except ConnectionError:
+                continue  # the reader sees the end of the socket
+            finally:
+                if self._closing is not None:
+                    self._closed.set()
             if self._closing is not None:
-                code, reason = self._closing
-                await self._ws.close(code=code, message=reason.encode())
-                self._closed.set()
                 return
+
+    async def _write_all(self, link: Link) -> None:
+        while link is self._link and (data := self.protocol.take()) is not None:
+            self._write_started_s = self._services.clock()
+            if isinstance(data, bytes):
+                self._last_activity_s = self._write_started_s
+            await link.send(data)
+            self._write_started_s = None
 
     # --- timeouts ---------------------------------------------------------------------------------
 
@@ -315,11 +390,14 @@ class Session:
         while True:
             await asyncio.sleep(_TICK_S)
             now = self._services.clock()
+            if self._link is None:
+                self._last_activity_s = now
+                continue
             if self._stalled_s(now) > limits.write_stall_s:
                 self._end("slow_consumer", f"nothing was read for {limits.write_stall_s:g} s")
                 await asyncio.sleep(_CLOSE_TIMEOUT_S)
-                if self._transport is not None:
-                    self._transport.abort()  # the close message cannot be written either
+                if self._link is not None:
+                    self._link.abort()  # the close message cannot be written either
                 return
             if self._closing is not None:
                 continue

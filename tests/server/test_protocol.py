@@ -12,11 +12,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from server import events, messages
+from server.context_table import MAX_FAILED, MAX_FINISHED, State
 from server.errors import ClientError
 from server.frames import AudioPacket, unpack
 from server.messages import CLIENT_TYPES
 from server.outbox import Sent
-from server.protocol import MAX_FAILED, MAX_FINISHED, Limits, SessionProtocol, State
+from server.protocol import Limits, SessionProtocol
 from server.settings import Settings
 
 
@@ -502,7 +503,7 @@ def test_aliases_wrap_and_skip_those_in_use() -> None:
     """Sixteen bits, never zero, never one that is taken."""
     peer = Peer()
     peer.open("keep")
-    peer.protocol._next_alias = 0xFFFF
+    peer.protocol._contexts._next_alias = 0xFFFF
     assert peer.open("x") == 0xFFFF
     assert peer.open("y") == 2
 
@@ -585,3 +586,35 @@ def test_no_sequence_raises_or_speaks_for_a_closed_context(
                 assert event.alias in names and event.alias not in ended
     watch()
     assert peer.protocol.num_active <= 4
+
+
+def test_parking_keeps_what_may_be_resumed() -> None:
+    """The rest is cancelled; what finished lately counts, the client may not have all of it."""
+    peer = Peer()
+    peer.open("keep", resume_ok=True)
+    peer.open("drop")
+    assert peer.protocol.park() == [events.CancelRequested(2, "disconnected")]
+    assert peer.protocol.num_resumable == 1
+    peer.audio(1)
+    peer.done(1, "keep")
+    assert peer.protocol.num_resumable == 1
+    peer.received()
+    assert peer.protocol.resume({"keep": -1, "other": 5}) == ("keep",)
+    packet, done = peer.received()
+    assert unpack(packet)[0].seq == 0
+    assert done["type"] == "context.done"
+
+
+def test_cancel_all_and_refusals() -> None:
+    """Asked for by the session, not by the client."""
+    peer = Peer()
+    peer.open("a")
+    assert peer.protocol.cancel_all("closed") == [events.CancelRequested(1, "closed")]
+    peer.protocol.refuse("session_expired", "gone")
+    peer.protocol.send_first(messages.SessionResumed("s", ()))
+    first, second = peer.received()
+    assert (first["type"], second["code"], second["fatal"]) == (
+        "session.resumed",
+        "session_expired",
+        False,
+    )
