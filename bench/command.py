@@ -8,7 +8,9 @@ from collections.abc import Mapping
 
 # Each module has add_arguments(parser) and run(args) -> int, and is imported when it is chosen.
 BENCHES: Mapping[str, tuple[str, str]] = {
+    "cpu": ("bench.cpu", "the networks on this CPU, runtime against runtime"),
     "engine": ("bench.engine", "steps, batching, chunk cost and streaming modes of the engine"),
+    "latency": ("bench.latency", "clocks of any streaming TTS server, through its real socket"),
     "soak": ("bench.soak", "sessions, cancels and cut connections for a long time, all checked"),
     "scheduler": ("bench.scheduler", "simulate many sessions on measured step costs"),
 }

@@ -1,0 +1,222 @@
+"""Latency of a streaming TTS server as its listeners have it, through its real socket.
+
+    sovits-live bench latency --url http://127.0.0.1:8080 --kind native --concurrency 1,4
+    sovits-live bench latency --url http://127.0.0.1:9880 --kind api_v2 --voice a.wav
+    sovits-live bench latency ... --tokens-per-s 40            # text as a language model writes it
+    sovits-live bench latency ... --rate 0.5,1,2               # open loop, Poisson arrivals
+    sovits-live bench latency ... --cancel-after-ms 500        # barge-in
+
+Every clock is defined in bench/README.md. Text, order and arrivals are fixed by the seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.decode import CODECS, AudioFormat
+from bench.environment import QuietWatch, write_json
+from bench.load import Driver, Load, Outcome
+from bench.statistics import as_raw, summarise
+from bench.targets.base import Line, OpenSession, Refused, TargetConfig, WireClosed
+from bench.targets.connect import KINDS, opener
+from bench.texts import Corpus, corpus_names, corpus_of, load_corpus, tokens_of
+from engine.errors import InvalidParameter
+
+# Facts of a format or a voice, which cost time that the clocks have; the rest is wrong audio.
+_HARMLESS = frozenset({"header_only_first_byte", "leading_silence"})
+_SHOWN = ("first_byte_s", "first_frame_s", "first_audible_s", "clause_audible_s", "gap_s")
+
+
+def add_target_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what says which server is measured and what it speaks."""
+    add = parser.add_argument
+    add("--url", required=True, help="http://HOST:PORT or ws://HOST:PORT, a path where it differs")
+    add("--kind", choices=KINDS, default="native", help="what the server speaks")
+    add("--key", help="API key")
+    add("--voice")
+    add("--codec", choices=CODECS, default="pcm_s16le")
+    add("--rate-hz", type=int, default=24000, help="of the audio")
+    add("--option", action="append", default=[], metavar="NAME=JSON", help="added to the request")
+    add("--corpus", default="zh-19", help=f"one of {', '.join(corpus_names())}")
+    add("--text", action="append", help="this text instead; may be repeated")
+    add("--lang", help="of the text; the corpus's own by default")
+    add("--seed", type=int, default=1)
+    add("--tokens-per-s", type=float, default=0.0, help="write text so fast; 0: as a whole")
+    add("--json", type=Path, help="write all figures and every run here")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_target_arguments(parser)
+    add = parser.add_argument
+    add("--concurrency", default="1", help="clients at once, closed loop: 1,2,4,8,16,32")
+    add("--rate", help="arrivals per second instead, open loop: 0.5,1,2")
+    add("--requests", type=int, default=20, help="measured utterances per level")
+    add("--warmups", type=int, default=2, help="per connection and level, not measured")
+    add("--listen", action="store_true", help="clients hear an answer out before the next")
+    add("--cancel-after-ms", type=float, help="stop each utterance so long after its first audio")
+
+
+def corpus_from(args: argparse.Namespace) -> Corpus:
+    """Return what is to be spoken.
+
+    Raises:
+        InvalidParameter: Unknown corpus.
+    """
+    if args.text:
+        return corpus_of("own", args.lang or "auto", args.text)
+    return load_corpus(args.corpus)
+
+
+def target_from(args: argparse.Namespace, corpus: Corpus) -> OpenSession:
+    """Return what opens sessions.
+
+    Raises:
+        InvalidParameter: An option that cannot be.
+    """
+    config = TargetConfig(
+        url=args.url,
+        key=args.key,
+        voice=args.voice,
+        language=args.lang or corpus.language,
+        format=AudioFormat(args.codec, args.rate_hz),
+        seed=args.seed,
+        options=dict(_option(text) for text in args.option),
+    )
+    return opener(args.kind, config)
+
+
+def lines_from(args: argparse.Namespace, corpus: Corpus) -> list[Line]:
+    """Return the corpus as it is to be written."""
+    cancel_ms = getattr(args, "cancel_after_ms", None)
+    return [
+        Line(
+            tokens_of(text) if args.tokens_per_s > 0 else (text,),
+            args.tokens_per_s,
+            None if cancel_ms is None else cancel_ms / 1000,
+        )
+        for text in corpus.lines
+    ]
+
+
+def setup_of(args: argparse.Namespace, corpus: Corpus) -> dict[str, Any]:
+    """Return what must be equal for two results to be compared."""
+    return {
+        "corpus": corpus.name,
+        "corpus_sha256": corpus.sha256,
+        "tokens_per_s": args.tokens_per_s,
+        "cancel_after_ms": getattr(args, "cancel_after_ms", None),
+        "codec": args.codec,
+        "rate_hz": args.rate_hz,
+        "seed": args.seed,
+        "requests": getattr(args, "requests", None),
+        "warmups": getattr(args, "warmups", None),
+        "listens": getattr(args, "listen", None),
+    }
+
+
+def loads_from(args: argparse.Namespace) -> list[Load]:
+    """Return the levels.
+
+    Raises:
+        InvalidParameter: If one is no positive number.
+    """
+    name = "rate" if args.rate else "concurrency"
+    text = args.rate or args.concurrency
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InvalidParameter(name, text, "numbers with commas between") from error
+    if any(value <= 0 for value in values) or args.requests < 1:
+        raise InvalidParameter(name, text, "more than 0, and --requests at least 1")
+    common: dict[str, Any] = {
+        "requests": args.requests,
+        "warmups": args.warmups,
+        "seed": args.seed,
+        "listens": args.listen,
+    }
+    if args.rate:
+        return [Load(clients=8, rate_per_s=value, **common) for value in values]
+    return [Load(clients=int(value), **common) for value in values]
+
+
+def level_of(load: Load, outcome: Outcome, others: float) -> dict[str, Any]:
+    """Return one level for the JSON."""
+    shape = {"rate_per_s": load.rate_per_s} if load.rate_per_s else {"clients": load.clients}
+    return {
+        "load": shape,
+        "others_share": others,
+        "summary": summarise(outcome),
+        "runs": [as_raw(run) for run in outcome.runs],
+    }
+
+
+async def _levels(driver: Driver, loads: Sequence[Load]) -> list[dict[str, Any]]:
+    levels = []
+    for load in loads:
+        watch = QuietWatch()
+        outcome = await driver.run(load)
+        levels.append(level_of(load, outcome, watch.share()))
+        print(describe(levels[-1]))
+    return levels
+
+
+def describe(level: Mapping[str, Any]) -> str:
+    """Return a level in a few lines."""
+    summary = level["summary"]
+    head = " ".join(f"{name}={value:g}" for name, value in level["load"].items())
+    lines = [f"{head}: n={summary['n']}, {summary['audio_per_s']:.2f} s of audio per second"]
+    for name in _SHOWN:
+        found = summary[name]
+        if found is not None:
+            p50, p95, p99 = (1000 * found[p] for p in ("p50", "p95", "p99"))
+            lines.append(f"  {name[:-2]:<16}p50 {p50:8.1f}  p95 {p95:8.1f}  p99 {p99:8.1f} ms")
+    late = ", ".join(f"{ms} ms: {u['gaps']}" for ms, u in summary["underruns"].items())
+    lines.append(f"  underruns by buffer  {late}")
+    for name in ("cancel_last_byte_s", "cancel_confirmed_s"):
+        if summary[name] is not None:
+            lines.append(f"  {name[:-2]:<20}p95 {1000 * summary[name]['p95']:.1f} ms")
+    if summary["problems"]:
+        lines.append(f"  PROBLEMS {summary['problems']}")
+    lag_ms = 1000 * summary["client_lag_p99_s"]
+    if lag_ms > 5:
+        lines.append(
+            f"  this client itself was {lag_ms:.0f} ms late (p99): differences of less mean nothing"
+        )
+    return "\n".join(lines)
+
+
+def _option(text: str) -> tuple[str, object]:
+    name, is_given, value = text.partition("=")
+    if not is_given:
+        raise InvalidParameter("option", text, "NAME=VALUE, the value in JSON or plain text")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print; status 1 when a server could not be measured or its audio was wrong."""
+    try:
+        corpus = corpus_from(args)
+        driver = Driver(target_from(args, corpus), lines_from(args, corpus), time.perf_counter)
+        levels = asyncio.run(_levels(driver, loads_from(args)))
+    except (InvalidParameter, Refused, WireClosed) as error:
+        print(f"bench latency: {error}")
+        return 1
+    if args.json:
+        result = {
+            "bench": "latency",
+            "target": {"kind": args.kind, "url": args.url, "voice": args.voice},
+            "setup": setup_of(args, corpus),
+            "levels": levels,
+        }
+        write_json(args.json, result)
+    return int(any(set(level["summary"]["problems"]) - _HARMLESS for level in levels))
