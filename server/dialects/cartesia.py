@@ -183,12 +183,12 @@ class _Socket:
             await self._send(context, "chunk", fields)
 
     async def _timestamps(self, context: Context, event: TimingEvent) -> None:
-        text = context.text
-        if event.words:
+        spans = _words(context.text, event)
+        if spans:
             words = {
-                "words": [text[start:end] for start, end, _, _ in event.words],
-                "start": [begins / 1000 for _, _, begins, _ in event.words],
-                "end": [ends / 1000 for _, _, _, ends in event.words],
+                "words": [word for word, _, _ in spans],
+                "start": [begins / 1000 for _, begins, _ in spans],
+                "end": [ends / 1000 for _, _, ends in spans],
             }
             await self._send(context, "timestamps", {"word_timestamps": words})
         if event.phonemes:
@@ -213,6 +213,18 @@ class _Socket:
     def _forget(self, turn: _Turn) -> None:
         if self._turns.get(turn.context.ctx) is turn:
             del self._turns[turn.context.ctx]
+
+
+def _words(text: str, event: TimingEvent) -> list[tuple[str, int, int]]:
+    """Return (word, begin, end); a mark belongs to the word before it, as in this service."""
+    words: list[tuple[str, int, int]] = []
+    for start, end, begins, ends in event.words or ():
+        word = text[start:end]
+        if any(char.isalnum() for char in word):
+            words.append((word, begins, ends))
+        elif words:
+            words[-1] = (words[-1][0] + word, words[-1][1], ends)
+    return words
 
 
 def _transcript(message: Mapping[str, Any]) -> str:

@@ -27,6 +27,12 @@ _WAV = struct.Struct("<4sI4s4sIHHIIHH4sI")
 _WAV_CODECS = {"pcm_s16le": (1, 2), "alaw": (6, 1), "mulaw": (7, 1)}
 _INT16_FULL_SCALE = 32767
 _SERIAL = 1
+_MAX_LEVEL = 0.99  # libsndfile 1.2.2 fails at 1.0
+_MP3_RATES_HZ = (44100, 48000, 32000)
+_MP3_KBPS = {
+    True: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    False: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
 
 
 class ContainerKind(StrEnum):
@@ -219,7 +225,7 @@ class _Encoded:
 
     def __init__(self, target: Target, *, is_whole: bool) -> None:
         is_mp3 = target.kind is ContainerKind.MP3
-        self._out: _Forward | io.BytesIO = io.BytesIO() if is_whole else _Forward(drop_first=is_mp3)
+        self._out: _Forward | io.BytesIO = io.BytesIO() if is_whole else _Forward(drops_tag=is_mp3)
         options = {}
         if is_mp3 and target.bitrate:
             level = mp3_level(target.audio.rate, target.bitrate)
@@ -251,18 +257,25 @@ class _Forward(io.RawIOBase):
     """A file that can only grow: what is written back into its beginning has been sent already.
 
     Args:
-        drop_first: Leave the first write out: libsndfile's empty MP3 frame for lengths, which plays
-            as a moment of silence where nobody fills it in.
+        drops_tag: Leave out LAME's first frame, zeros until the end is known and then the length:
+            nobody fills it in here, and it would play as a moment of silence.
     """
 
-    def __init__(self, *, drop_first: bool) -> None:
-        self._drop = drop_first
+    def __init__(self, *, drops_tag: bool) -> None:
+        self._drops_tag = drops_tag
         self._ready = bytearray()
         self._position = 0
         self._end = 0
 
     def take(self) -> bytes:
-        """Return what was appended since the last call."""
+        """Return what was appended since the last call and may be sent."""
+        if self._drops_tag:
+            if len(self._ready) < 4 or len(self._ready) < mp3_frame_bytes(self._ready):
+                return b""
+            self._drops_tag = False
+            size = mp3_frame_bytes(self._ready)
+            if not any(self._ready[4:size]):
+                del self._ready[:size]
         taken, self._ready = bytes(self._ready), bytearray()
         return taken
 
@@ -271,10 +284,7 @@ class _Forward(io.RawIOBase):
         content = bytes(memoryview(data))
         if self._position == self._end:
             self._end += len(content)
-            if self._drop:
-                self._drop = False
-            else:
-                self._ready += content
+            self._ready += content
         self._position += len(content)
         return len(content)
 
@@ -289,8 +299,17 @@ class _Forward(io.RawIOBase):
         return self._position
 
 
+def mp3_frame_bytes(head: bytes | bytearray) -> int:
+    """Return the length of the frame that begins with `head` (ISO 11172-3 2.4.3.1, 13818-3)."""
+    is_mpeg1 = head[1] >> 3 & 3 == 3
+    kbps = _MP3_KBPS[is_mpeg1][head[2] >> 4]
+    shift = {3: 0, 2: 1, 0: 2}[head[1] >> 3 & 3]  # MPEG-1, 2, 2.5
+    rate_hz = _MP3_RATES_HZ[head[2] >> 2 & 3] >> shift
+    return (144 if is_mpeg1 else 72) * kbps * 1000 // rate_hz + (head[2] >> 1 & 1)
+
+
 def mp3_level(rate_hz: int, bitrate: int) -> float:
     """Return libsndfile's compression level for a bit rate (its mpeg_l3_encode.c scale)."""
     # MPEG-1 layer III from 32 kHz on: 32 to 320 kbit/s; below it MPEG-2: 8 to 160.
     low, high = (32_000, 320_000) if rate_hz >= 32_000 else (8_000, 160_000)
-    return min(1.0, max(0.0, (high - bitrate) / (high - low)))
+    return min(_MAX_LEVEL, max(0.0, (high - bitrate) / (high - low)))

@@ -1,0 +1,60 @@
+"""The SDKs' own venv and one running server for all of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_HERE = Path(__file__).parent
+_ROOT = _HERE.parents[1]
+_START_S = 120
+
+
+@pytest.fixture(scope="session")
+def sdk_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a Python that has the SDKs: SOVITS_COMPAT_PYTHON, else a venv made now."""
+    given = os.environ.get("SOVITS_COMPAT_PYTHON")
+    if given:
+        return Path(given)
+    folder = tmp_path_factory.mktemp("sdks")
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    requirements = str(_HERE / "requirements.txt")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", requirements], check=True)
+    return python
+
+
+@pytest.fixture(scope="session")
+def server_settings() -> list[str]:
+    """Return how the server is set: the pack SOVITS_COMPAT_PACK, else tones."""
+    pack = os.environ.get("SOVITS_COMPAT_PACK")
+    return [f"engine.pack={pack}"] if pack else ["engine.backend=fake"]
+
+
+@pytest.fixture(scope="session")
+def server_url(
+    server_settings: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Return the address of a server with everything real but, perhaps, the voice."""
+    log = tmp_path_factory.mktemp("server") / "log"
+    command = [sys.executable, "-m", "server", "--port", "0"]
+    for setting in server_settings:
+        command += ["--set", setting]
+    with log.open("wb") as errors:
+        process = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=errors)
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline().decode()
+            found = re.search(r"http://\S+", line)
+            assert found, f"{line}{log.read_text()}"
+            yield found[0]
+        finally:
+            process.terminate()
+            process.communicate(timeout=_START_S)
