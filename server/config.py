@@ -19,7 +19,7 @@ from engine.config import EngineConfig
 from engine.paths import Paths, resolve_paths
 from server.dialects.settings import DialectsSection
 from server.errors import ClientError, ConfigError
-from server.settings import Settings, check_format
+from server.settings import PROFILES, Settings, check_format
 from server.wire import (
     Length,
     Patch,
@@ -170,6 +170,9 @@ def load(
         if not equals:
             raise ConfigError(f"--set {setting} has no value, valid: --set section.key=value")
         patch = merged(patch, _single(key.strip(), value.strip(), f"--set {key}"))
+    audio = patch.get("audio", {})
+    if audio.get("profile"):
+        patch = {**patch, "audio": merged(PROFILES[audio["profile"]], audio)}
     return construct(Config, patch)
 
 

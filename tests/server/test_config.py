@@ -49,6 +49,12 @@ def test_values_take_the_type_of_their_field(tmp_path: Path) -> None:
     assert (loaded.log.level, loaded.engine.process) == ("debug", False)
 
 
+def test_a_profile_is_a_set_of_audio_settings(tmp_path: Path) -> None:
+    """What else is configured wins over it."""
+    audio = load(tmp_path, "", "audio.profile=callbot", "audio.lead_ms=300").audio
+    assert (audio.format.codec, audio.format.rate, audio.lead_ms) == ("mulaw", 8000, 300)
+
+
 @pytest.mark.parametrize(
     ("toml", "sets", "env", "message"),
     [
