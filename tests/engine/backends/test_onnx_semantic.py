@@ -103,6 +103,25 @@ def test_logits_are_the_torch_network_s(micro: Pack) -> None:
     np.testing.assert_allclose(play(decoder, [0, 1], 40), play(reference, [0, 1], 40), atol=1e-4)
 
 
+def test_sixty_greedy_steps_choose_torch_s_tokens(micro: Pack) -> None:
+    """Also after an empty prompt and a single phoneme; beyond the first growth of the cache."""
+    torch.set_num_threads(1)
+    network = T2S(micro.config.t2s)
+    load_weights(network, micro.tensors("t2s"), "t2s")
+    reference = TorchSemanticDecoder(network.eval(), num_slots=2, max_positions=400)
+    for num_phonemes, num_prompt in ((90, 12), (1, 0)):
+        spoken = []
+        for decoder in (make(micro), reference):
+            prompt = np.arange(num_prompt)
+            logits = decoder.prefill(1, np.arange(num_phonemes), None, prompt)
+            tokens = []
+            for _ in range(60):
+                tokens.append(int(logits[: VOCAB - 1].argmax()))
+                logits = decoder.decode([1], np.array(tokens[-1:]))[0]
+            spoken.append(tokens)
+        assert spoken[0] == spoken[1]
+
+
 def test_a_used_slot_leaves_no_trace(micro: Pack) -> None:
     """After a longer sentence in the same slot, the next has the bits of a fresh decoder."""
     fresh, used = make(micro), make(micro)
