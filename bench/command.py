@@ -11,6 +11,9 @@ BENCHES: Mapping[str, tuple[str, str]] = {
     "cpu": ("bench.cpu", "the networks on this CPU, runtime against runtime"),
     "engine": ("bench.engine", "steps, batching, chunk cost and streaming modes of the engine"),
     "latency": ("bench.latency", "clocks of any streaming TTS server, through its real socket"),
+    "capacity": ("bench.capacity", "how many conversations at once a server holds"),
+    "compare": ("bench.compare", "how two results of bench latency differ"),
+    "report": ("bench.report", "one page of tables and plots out of any results"),
     "soak": ("bench.soak", "sessions, cancels and cut connections for a long time, all checked"),
     "scheduler": ("bench.scheduler", "simulate many sessions on measured step costs"),
 }
