@@ -3,6 +3,12 @@
 import { t } from "./i18n.js";
 import { addVoice, canAddVoices } from "./voices.js";
 
+/** Return a voice id that comes close to the name of a file: a-z, 0-9, _ and -. */
+function suggestedName(file) {
+  const stem = file.toLowerCase().replace(/\.[^.]*$/, "");
+  return stem.replaceAll(/[^a-z0-9_-]+/g, "-").replace(/^[_-]+/, "").slice(0, 64);
+}
+
 /** Show the form if the server takes voices; `onAdded` gets the id of a new one. */
 export async function offerVoiceForm({ elements, token, onAdded }) {
   const { section, form, drop, file, fileName, name, language, transcript, consent, status } = elements;
@@ -21,7 +27,7 @@ export async function offerVoiceForm({ elements, token, onAdded }) {
     file.files = transfer.files;
     fileName.textContent = chosen.name;
     status.textContent = "";
-    name.value ||= chosen.name.replace(/\.[^.]*$/, "").replaceAll(/[^A-Za-z0-9_-]+/g, "-").slice(0, 64);
+    name.value ||= suggestedName(chosen.name);
     section.open = true;
     (name.value ? transcript : name).focus();
   };
@@ -52,11 +58,11 @@ export async function offerVoiceForm({ elements, token, onAdded }) {
         name: name.value,
         language: language.value,
         transcript: transcript.value,
-        hasConsent: consent.checked,
+        consent: consent.value,
       };
       const added = await addVoice(token(), voice);
-      await onAdded(added.id ?? voice.name);
-      status.textContent = t("uploaded", { name: added.id ?? voice.name });
+      await onAdded(voice.name);
+      status.textContent = [t("uploaded", voice), ...(added.warnings ?? [])].join(" ");
       form.reset();
       fileName.textContent = t("chooseFile");
     } catch (error) {

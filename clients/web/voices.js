@@ -31,12 +31,12 @@ export async function canAddVoices(token) {
 }
 
 /** Add a voice from a recording. */
-export async function addVoice(token, { file, name, language, transcript, hasConsent }) {
+export async function addVoice(token, { file, name, language, transcript, consent }) {
   const body = new FormData();
-  body.append("id", name);
-  body.append("language", language);
-  body.append("transcript", transcript);
-  body.append("consent", String(hasConsent));
+  body.append("name", name);
+  body.append("lang", language);
+  body.append("text", transcript);
+  body.append("consent", consent);
   body.append("audio", file, file.name);
   return answerOf(await fetch("v1/voices", { method: "POST", headers: headers(token), body }));
 }

@@ -289,6 +289,65 @@ async def test_adding_a_voice_is_offered_where_it_can_be(chromium: str) -> None:
         )
 
 
+async def test_a_dropped_recording_is_sent_as_the_server_reads_it(chromium: str) -> None:
+    """The file, a name made from its own, language, transcript, consent; then it is chosen."""
+    async with opened(chromium) as page:
+        await page.run(
+            """(() => {
+              const real = fetch;
+              globalThis.fetch = async (url, options = {}) => {
+                if (options.method === "POST") {
+                  globalThis.posted = [url, [...options.body.entries()]
+                    .map(([name, value]) => [name, value.name ?? value])];
+                  return new Response(JSON.stringify({voice: "x", warnings: ["It is noisy."]}),
+                    {status: 201});
+                }
+                return real(url, options);
+              };
+              document.querySelector("#add-voice").hidden = false;
+            })()"""
+        )
+        await page.run(
+            """import("/web/voice-form.js").then(async ({ offerVoiceForm }) => {
+              const real = fetch;
+              const allow = {headers: {Allow: "GET,POST"}};
+              globalThis.fetch = async (url, options = {}) =>
+                options.method === "OPTIONS" ? new Response("", allow) : real(url, options);
+              const $ = (id) => document.getElementById(id);
+              await offerVoiceForm({
+                elements: {
+                  section: $("add-voice"), form: $("voice-form"), drop: $("drop"),
+                  file: $("voice-file"), fileName: $("voice-file-name"), name: $("voice-name"),
+                  language: $("voice-lang"), transcript: $("voice-transcript"),
+                  consent: $("voice-consent"), status: $("voice-status"),
+                },
+                token: () => "",
+                onAdded: (name) => (globalThis.added = name),
+              });
+              const files = new DataTransfer();
+              files.items.add(new File([new Uint8Array(100)], "_My Voice 2.wav",
+                {type: "audio/wav"}));
+              dispatchEvent(new DragEvent("drop", {dataTransfer: files, cancelable: true}));
+            })"""
+        )
+        assert await page.run("document.querySelector('#add-voice').open")
+        await page.type("#voice-transcript", "What was said.")
+        await page.type("#voice-consent", "The speaker, today.")
+        await page.click("#voice-form [type=submit]")
+        await page.until("globalThis.added")
+        status = await page.until("document.querySelector('#voice-status').textContent")
+        url, fields = await page.run("posted")
+    assert url == "v1/voices"
+    assert dict(fields) == {
+        "name": "my-voice-2",
+        "lang": "zh",
+        "text": "What was said.",
+        "consent": "The speaker, today.",
+        "audio": "_My Voice 2.wav",
+    }
+    assert "my-voice-2" in status and "It is noisy." in status
+
+
 async def test_the_overlay_shows_only_what_is_said(chromium: str) -> None:
     """As OBS tells its browser sources: by events of the window; on a transparent page."""
     async with opened(chromium, "/?overlay=1&voice=fake", script=LONG) as page:
