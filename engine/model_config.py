@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from types import UnionType
-from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from engine.errors import CheckpointError
+
+_C = TypeVar("_C")
 
 SymbolSet = Literal["v1", "v2"]  # 322 or 732 symbols
 
@@ -201,6 +203,16 @@ class ModelConfig:
         """
         parsed: Self = _parse(cls, data, "model")
         return parsed
+
+
+def parse_config(cls: type[_C], data: Mapping[str, Any], path: str) -> _C:
+    """Build one of the config dataclasses from plain values; `path` names it in errors.
+
+    Raises:
+        CheckpointError: On a missing or unknown field.
+    """
+    parsed: _C = _parse(cls, data, path)
+    return parsed
 
 
 def _parse(cls: Any, data: Mapping[str, Any], path: str) -> Any:

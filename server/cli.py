@@ -33,6 +33,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "export": Subcommand("export.command", "write the ONNX graphs of a model pack"),
     "model": Subcommand("engine.model_command", "import and inspect model packs"),
     "bench": Subcommand("bench.command", "measure this server, its engine and others"),
+    "train": Subcommand("engine.train.command", "train a model, or fine-tune one on a voice"),
     "doctor": Subcommand("server.doctor_command", "report what works here and how to get the rest"),
 }
 

@@ -54,7 +54,7 @@ class AcousticSettings:
 class AcousticStage:
     """See the module docstring; a `Stage` of the loop."""
 
-    averaged = ("acoustic",)
+    averaged: tuple[str, ...] = ("acoustic",)
 
     def __init__(
         self,

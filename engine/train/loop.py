@@ -57,13 +57,23 @@ class LoopSettings:
 class Stage(Protocol):
     """What a stage gives the loop.
 
-    `networks` are saved; those named in `averaged` also get an EMA copy. `step` runs forward and
-    backward of one batch, calls `optimizer.step` itself through `Updater`, and returns figures.
+    `step` runs forward and backward of one batch, steps its optimizers and returns figures.
     """
 
-    networks: Mapping[str, nn.Module]
-    optimizers: Mapping[str, torch.optim.Optimizer]
-    averaged: tuple[str, ...]
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """What is saved."""
+        ...
+
+    @property
+    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
+        """Saved too; the loop sets their rates."""
+        ...
+
+    @property
+    def averaged(self) -> tuple[str, ...]:
+        """Names of the networks that get an EMA copy."""
+        ...
 
     def step(self, step: int) -> Mapping[str, float]:
         """Train on the batch of `step`."""

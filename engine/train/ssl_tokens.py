@@ -95,7 +95,7 @@ class TokenHeads(nn.Module):
 class TokenStage:
     """See the module docstring; a `Stage` of the loop."""
 
-    averaged = ()
+    averaged: tuple[str, ...] = ()
 
     def __init__(
         self, config: AcousticConfig, settings: TokenSettings, loop: LoopSettings, data: TokenData
@@ -107,9 +107,9 @@ class TokenStage:
             torch.manual_seed(loop.seed)
             self.quantizer = Quantizer(config)
             self.heads = TokenHeads(config.codebook_dim, data.num_phonemes)
-        self.networks: dict[str, nn.Module] = {"quantizer": self.quantizer, "heads": self.heads}
+        self.networks: Mapping[str, nn.Module] = {"quantizer": self.quantizer, "heads": self.heads}
         self.parameters = [*self.quantizer.parameters(), *self.heads.parameters()]
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
+        self.optimizers: Mapping[str, torch.optim.Optimizer] = {
             "tokens": torch.optim.AdamW(self.parameters, betas=(0.9, 0.99), weight_decay=0.01)
         }
 

@@ -74,7 +74,7 @@ class T2SStage:
         weights: To start from.
     """
 
-    averaged = ("t2s",)
+    averaged: tuple[str, ...] = ("t2s",)
 
     def __init__(
         self,
@@ -97,8 +97,8 @@ class T2SStage:
             self.network.load_state_dict(weights)
         self.network.bert_projection.requires_grad_(False)  # sees zeros only
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
-        self.networks: dict[str, nn.Module] = {"t2s": self.network}
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
+        self.networks: Mapping[str, nn.Module] = {"t2s": self.network}
+        self.optimizers: Mapping[str, torch.optim.Optimizer] = {
             "t2s": torch.optim.AdamW(self.parameters, betas=(0.9, 0.98), weight_decay=0.05)
         }
         self._seen = _Seen()

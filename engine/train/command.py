@@ -1,0 +1,71 @@
+"""Train a model, or fine-tune one on recordings of a voice.
+
+    prepare   recordings -> features (needs a pack: its encoders are the frozen part)
+    tokens    stage 1: the quantizer
+    acoustic  stage 2: tokens to sound
+    t2s       stage 3: text to tokens
+    pack      weights of the stages -> a model pack
+    voice     all of it for one voice: fine-tunes a pack on 1 to 5 minutes of recordings
+
+Every stage goes on where it was stopped when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.errors import SovitsError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the actions."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    prepare = actions.add_parser("prepare", help="make features of recordings")
+    prepare.add_argument("list", type=Path, help="path|speaker|language|text, or manifest.jsonl")
+    tokens = actions.add_parser("tokens", help="train the quantizer")
+    acoustic = actions.add_parser("acoustic", help="train the acoustic model")
+    t2s = actions.add_parser("t2s", help="train text to tokens")
+    pack = actions.add_parser("pack", help="make a model pack of trained stages")
+    pack.add_argument("out", type=Path, help="folder of the new pack")
+    voice = actions.add_parser("voice", help="fine-tune a pack on recordings of one voice")
+    voice.add_argument("name", help="of the new pack and its voice")
+    voice.add_argument("recordings", type=Path, help="folder of recordings")
+    voice.add_argument("--list", type=Path, help="path|speaker|language|text of the recordings")
+    voice.add_argument("--acoustic-steps", type=int, default=150)
+    voice.add_argument("--t2s-steps", type=int, default=100)
+    for action in (prepare, tokens, acoustic, t2s, pack, voice):
+        action.add_argument("--work", type=Path, default=Path("runs/train"), help="work folder")
+    for action in (prepare, pack, voice):
+        action.add_argument("--pack", help="the pack whose encoders (voice: and weights) are used")
+    for action in (tokens, acoustic, t2s, pack):
+        action.add_argument("--config", type=Path, help="recipe; the one of nano by default")
+    for action in (acoustic, t2s):
+        action.add_argument("--minutes", type=float, default=float("inf"), help="stop after")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the action."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    try:
+        from engine.train import command_actions as actions
+    except ImportError as error:
+        print(f"training needs torch ({error}): pip install 'sovits-live[train]'", file=sys.stderr)
+        return 1
+    chosen: dict[str, Callable[[argparse.Namespace], None]] = {
+        "prepare": actions.prepare_features,
+        "tokens": actions.tokens,
+        "acoustic": actions.acoustic,
+        "t2s": actions.t2s,
+        "pack": actions.pack,
+        "voice": actions.voice,
+    }
+    try:
+        chosen[args.action](args)
+    except SovitsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0

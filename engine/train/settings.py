@@ -1,0 +1,78 @@
+"""A model's training recipe: one TOML file with network sizes and the settings of each stage."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from engine.errors import CheckpointError
+from engine.model_config import AcousticConfig, T2SConfig, parse_config
+from engine.train.acoustic import AcousticSettings
+from engine.train.loop import LoopSettings
+from engine.train.ssl_tokens import TokenSettings
+from engine.train.t2s import T2SSettings
+
+_T = TypeVar("_T")
+CONFIGS = Path(__file__).parent / "configs"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """See the module docstring."""
+
+    acoustic: AcousticConfig
+    t2s: T2SConfig
+    tokens: TokenSettings
+    tokens_loop: LoopSettings
+    acoustic_stages: tuple[tuple[AcousticSettings, LoopSettings], ...]
+    t2s_settings: T2SSettings
+    t2s_loop: LoopSettings
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises:
+        CheckpointError: Not TOML, or with an unknown or missing name.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from None
+    try:
+        network, stages = data["network"], data["acoustic"]
+        return Recipe(
+            acoustic=parse_config(AcousticConfig, network["acoustic"], f"{path}: network.acoustic"),
+            t2s=parse_config(T2SConfig, network["t2s"], f"{path}: network.t2s"),
+            tokens=_settings(TokenSettings, data["tokens"], "tokens"),
+            tokens_loop=_settings(LoopSettings, data["tokens"]["loop"], "tokens.loop"),
+            acoustic_stages=tuple(
+                (
+                    _settings(AcousticSettings, stage, "acoustic"),
+                    _settings(LoopSettings, stage["loop"], "acoustic.loop"),
+                )
+                for stage in stages
+            ),
+            t2s_settings=_settings(T2SSettings, data["t2s"], "t2s"),
+            t2s_loop=_settings(LoopSettings, data["t2s"]["loop"], "t2s.loop"),
+        )
+    except KeyError as error:
+        raise CheckpointError(f"{path}: section {error} is missing") from None
+
+
+def _settings(cls: type[_T], data: Mapping[str, Any], name: str) -> _T:
+    """Build a settings dataclass from a TOML table; the table `loop` belongs to another."""
+    known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
+    given = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in data.items()
+        if key != "loop"
+    }
+    if unknown := sorted(set(given) - known):
+        raise CheckpointError(
+            f"{name}: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+        )
+    return cls(**given)

@@ -1,0 +1,168 @@
+"""The stages as runs: from a work folder's features to weights, each resumable by itself.
+
+A work folder holds `features/`, one folder per stage (`tokens`, `acoustic-1`.., `t2s`), each with
+its checkpoint, metrics, curve and `run.json` that says how it was made.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.errors import CheckpointError
+from engine.model_config import AcousticConfig, T2SConfig
+from engine.models.quantizer import Quantizer
+from engine.train import phoneme_times, ssl_tokens
+from engine.train.acoustic import AcousticSettings, AcousticStage
+from engine.train.alignment import segments
+from engine.train.batches import Corpus
+from engine.train.curves import draw_curves
+from engine.train.loop import LoopSettings, Run, Stage, load_average
+from engine.train.ssl_tokens import TokenSettings, TokenStage
+from engine.train.store import FeatureStore, split
+from engine.train.t2s import T2SSettings, T2SStage
+from engine.types import IntArray
+
+HELD_OUT = 24  # utterances of each stage that are kept for checks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Data:
+    """A work folder's corpus with tokens and, where the teacher aligned it, phoneme places."""
+
+    train: Corpus
+    places: Mapping[str, IntArray]
+
+
+def load_data(folder: Path, quantizer: Quantizer | None) -> Data:
+    """Read the features of a work folder; with a quantizer also tokens and places."""
+    store = FeatureStore(folder / "features")
+    if not len(store):
+        raise CheckpointError(f"{folder} has no features; run `sovits-live train prepare` first")
+    entries, _ = split(list(store), HELD_OUT)
+    if quantizer is None:
+        return Data(Corpus.load(store, entries, {}), {})
+    tokens = {entry.id: _tokens(quantizer, store, entry.id) for entry in entries}
+    places = _places(store, [entry.id for entry in entries if entry.symbols], tokens)
+    return Data(Corpus.load(store, entries, tokens, places), places)
+
+
+@torch.no_grad()
+def _tokens(quantizer: Quantizer, store: FeatureStore, utterance_id: str) -> IntArray:
+    ssl = torch.from_numpy(store.load(utterance_id).ssl.astype(np.float32).T[None])
+    tokens: IntArray = quantizer(ssl)[0].numpy()
+    return tokens
+
+
+def _places(
+    store: FeatureStore, ids: Sequence[str], tokens: Mapping[str, IntArray]
+) -> dict[str, IntArray]:
+    """Return the phoneme spoken at each token, for utterances with a teacher's alignment."""
+    if not ids:
+        return {}
+    numbers: dict[str, int] = {}
+    pairs = []
+    for name in ids:
+        named, _ = segments(store.entries[name])
+        teacher = np.array([numbers.setdefault(symbol, len(numbers)) for symbol in named])
+        pairs.append(phoneme_times.Pair(store.load(name).phoneme_ids, teacher))
+    paths = phoneme_times.align(pairs)
+    return {
+        name: phoneme_times.at_times(
+            path, store.entries[name].durations_s, (np.arange(len(tokens[name])) + 0.5) * 0.04
+        )
+        for name, path in zip(ids, paths, strict=True)
+    }
+
+
+def load_quantizer(config: AcousticConfig, weights: Mapping[str, Tensor]) -> Quantizer:
+    """Return a quantizer with the given weights."""
+    quantizer = Quantizer(config)
+    quantizer.load_state_dict(weights)
+    return quantizer.eval().requires_grad_(False)
+
+
+def train_tokens(
+    folder: Path, config: AcousticConfig, settings: TokenSettings, loop: LoopSettings
+) -> None:
+    """Run the token stage."""
+    corpus = load_data(folder, None).train
+    names, speakers = ssl_tokens.inventory(corpus), ssl_tokens.speaker_table(corpus)
+    parts = [
+        ssl_tokens.token_data(item, item.features.ssl, 1.0, names, speakers)
+        for item in corpus.items
+    ]
+    stage = TokenStage(config, settings, loop, ssl_tokens.TokenData.join(parts))
+    run_stage(folder / "tokens", stage, loop, {"settings": asdict(settings)})
+
+
+def train_acoustic(
+    folder: Path,
+    config: AcousticConfig,
+    stages: Sequence[tuple[AcousticSettings, LoopSettings]],
+    weights: Mapping[str, Tensor] | None = None,
+    *,
+    max_minutes: float = math.inf,
+) -> Path:
+    """Run the acoustic stages one after another; returns the last one's folder.
+
+    Args:
+        weights: To start from, quantizer included; else the token stage's quantizer is taken.
+    """
+    if weights is None:
+        trained = load_average(folder / "tokens", "quantizer")
+        weights = {f"quantizer.{name}": value for name, value in trained.items()}
+    data = load_data(folder, load_quantizer(config, part(weights, "quantizer.")))
+    for index, (settings, loop) in enumerate(stages, 1):
+        target = folder / f"acoustic-{index}"
+        stage = AcousticStage(config, settings, loop, data.train, weights)
+        run_stage(target, stage, loop, {"settings": asdict(settings)}, max_minutes=max_minutes)
+        weights = load_average(target, "acoustic")
+    return target
+
+
+def train_t2s(
+    folder: Path,
+    config: T2SConfig,
+    settings: T2SSettings,
+    loop: LoopSettings,
+    quantizer: Quantizer,
+    weights: Mapping[str, Tensor] | None = None,
+    *,
+    max_minutes: float = math.inf,
+) -> Path:
+    """Run the T2S stage; returns its folder."""
+    data = load_data(folder, quantizer)
+    stage = T2SStage(config, settings, loop, data.train, data.places, weights)
+    run_stage(folder / "t2s", stage, loop, {"settings": asdict(settings)}, max_minutes=max_minutes)
+    return folder / "t2s"
+
+
+def run_stage(
+    folder: Path,
+    stage: Stage,
+    loop: LoopSettings,
+    how: Mapping[str, Any],
+    *,
+    max_minutes: float = math.inf,
+) -> None:
+    """Train, say how in `run.json`, and draw the curves."""
+    run = Run(folder, stage, loop)
+    record = {"torch": torch.__version__, "loop": asdict(loop), **how}
+    text = json.dumps(record, indent=2, default=str) + "\n"
+    (folder / "run.json").write_text(text, encoding="utf-8")
+    run.train(max_minutes=max_minutes)
+    draw_curves(folder)
+
+
+def part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the weights under a prefix, without it."""
+    return {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}

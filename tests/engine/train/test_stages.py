@@ -1,0 +1,85 @@
+"""Every stage learns its tiny corpus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from engine.train import ssl_tokens
+from engine.train.acoustic import AcousticSettings, AcousticStage
+from engine.train.batches import Corpus
+from engine.train.loop import LoopSettings
+from engine.train.settings import CONFIGS, load_recipe
+from engine.train.ssl_tokens import TokenData, TokenSettings, TokenStage
+from engine.train.t2s import T2SSettings, T2SStage
+from tests.engine.train.conftest import CONFIG, T2S_CONFIG
+
+LOOP = LoopSettings(steps=100, learning_rate=3e-3, final_rate=1e-3, warmup_steps=1)
+
+
+def _train(stage: TokenStage | AcousticStage | T2SStage, steps: int) -> list[dict[str, float]]:
+    for optimizer in stage.optimizers.values():
+        for group in optimizer.param_groups:
+            group["lr"] = LOOP.learning_rate
+    figures = []
+    for step in range(steps):
+        torch.manual_seed(step)
+        figures.append(dict(stage.step(step)))
+    return figures
+
+
+def test_tokens_tell_phonemes(corpus: Corpus) -> None:
+    """After clustering, a linear layer reads the phoneme from nearly every token."""
+    names, speakers = ssl_tokens.inventory(corpus), ssl_tokens.speaker_table(corpus)
+    data = TokenData.join(
+        [ssl_tokens.token_data(i, i.features.ssl, 1.0, names, speakers) for i in corpus.items]
+    )
+    stage = TokenStage(CONFIG, TokenSettings(batch_tokens=64, free_steps=40), LOOP, data)
+    _train(stage, 80)
+    report = ssl_tokens.report(stage, data)
+    assert report.phoneme_accuracy > 0.9
+    assert 2 < report.perplexity <= 8
+
+
+def test_acoustic_rebuilds_recordings(corpus: Corpus) -> None:
+    """Spectral, mel and pitch errors fall on the posterior's way."""
+    settings = AcousticSettings(batch_size=4, max_frames=24, reference_frames=24, autocast=False)
+    figures = _train(AcousticStage(CONFIG, settings, LOOP, corpus), 40)
+    for name in ("spectral", "mel", "pitch"):
+        assert np.mean([f[name] for f in figures[-5:]]) < 0.8 * figures[0][name], name
+
+
+def test_acoustic_speaks_from_tokens(corpus: Corpus) -> None:
+    """The prior's way learns too, with KL, guide and discriminators beside it."""
+    settings = AcousticSettings(
+        batch_size=4,
+        max_frames=24,
+        reference_frames=24,
+        kl_weight=0.3,
+        prior_share=1.0,
+        guide_weight=0.5,
+        adversarial_weight=0.01,
+        autocast=False,
+    )
+    figures = _train(AcousticStage(CONFIG, settings, LOOP, corpus), 30)
+    for name in ("prior_mel", "kl", "guide", "judges"):
+        assert np.mean([f[name] for f in figures[-5:]]) < figures[0][name], name
+
+
+def test_t2s_learns_tokens_and_places(corpus: Corpus) -> None:
+    """Tokens are predicted and the guided head finds the phoneme."""
+    settings = T2SSettings(batch_size=4, guide_layers=(0, 1), autocast=False)
+    places = {item.entry.id: item.place for item in corpus.items}
+    stage = T2SStage(T2S_CONFIG, settings, LOOP, corpus, places)
+    figures = _train(stage, 60)
+    assert np.mean([f["tokens"] for f in figures[-5:]]) < 0.6 * figures[0]["tokens"]
+    assert np.mean([f["guide"] for f in figures[-5:]]) < figures[0]["guide"]
+
+
+def test_nano_recipe_fits_together() -> None:
+    """The committed recipe loads, and its T2S speaks the quantizer's tokens."""
+    recipe = load_recipe(Path(CONFIGS / "nano.toml"))
+    assert recipe.t2s.vocab_size == recipe.acoustic.codebook_size + 1
+    assert [s.prior_share for s, _ in recipe.acoustic_stages] == [0.0, 0.6, 1.0]
