@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import onnxruntime as ort
 
@@ -27,22 +28,12 @@ class OnnxBackend:
         Raises:
             CheckpointError: No graphs, or graphs of another pack, format or content.
         """
-        folder = pack.path / "onnx"
-        manifest = ExportManifest.load(folder, pack_fingerprint=pack.fingerprint)
+        manifest = ExportManifest.load(pack.path / "onnx", pack_fingerprint=pack.fingerprint)
         self._provider = provider
-        weights = GraphWeights(pack)
         self.config: ModelConfig = pack.config
         self.notice = pack.notice
 
-        def open_graph(graph: str, threads: int, precision: str = "fp32") -> ort.InferenceSession:
-            record = manifest.record(graph, precision)
-            return open_session(
-                check_file(folder, record),
-                threads=threads,
-                provider=provider,
-                initializers=weights.load(record.weights),
-            )
-
+        open_graph = graph_opener(pack, manifest, provider)
         precision = options.precision
         if precision == "auto":
             precision = calibrated_precision(
@@ -83,6 +74,30 @@ class OnnxBackend:
 def create(pack: Pack, options: BackendOptions) -> OnnxBackend:
     """Make the backend; the registry calls this."""
     return OnnxBackend(pack, options)
+
+
+class OpenGraph(Protocol):
+    """Opens a graph of a pack."""
+
+    def __call__(self, graph: str, threads: int, precision: str = "fp32") -> ort.InferenceSession:
+        """Check the file, give it its weights and open it."""
+        ...
+
+
+def graph_opener(pack: Pack, manifest: ExportManifest, provider: str = CPU) -> OpenGraph:
+    """Return what opens the graphs of a pack."""
+    weights = GraphWeights(pack)
+
+    def open_graph(graph: str, threads: int, precision: str = "fp32") -> ort.InferenceSession:
+        record = manifest.record(graph, precision)
+        return open_session(
+            check_file(pack.path / "onnx", record),
+            threads=threads,
+            provider=provider,
+            initializers=weights.load(record.weights),
+        )
+
+    return open_graph
 
 
 def precision_of(manifest: ExportManifest, wanted: str) -> Mapping[str, str]:

@@ -68,6 +68,16 @@ BACKENDS: Mapping[str, BackendEntry] = {
         ("openvino", "onnx"),
         "pip install 'sovits-live[openvino]'",
     ),
+    "tensorrt": BackendEntry(
+        "engine.backends.tensorrt_backend",
+        ("tensorrt", "cuda.bindings", "onnx"),
+        "pip install tensorrt 'sovits-live[gpu]'",
+    ),
+    "tensorrt_rtx": BackendEntry(
+        "engine.backends.tensorrt_rtx_backend",
+        ("tensorrt_rtx", "cuda.bindings", "onnx"),
+        "pip install 'sovits-live[gpu]'",
+    ),
     "torch": BackendEntry(
         "engine.backends.torch_backend",
         ("torch", "transformers"),
