@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import hdrs, web
 
-from server.admission import check_origin
+from server.admission import Keys, check_origin
 from server.handshake import bearer
 from server.runtime import Runtime
 from server.tokens import Grant
@@ -13,8 +13,11 @@ _KEY_HEADERS = ("xi-api-key", "X-API-Key", "api-key")  # ElevenLabs, Cartesia, o
 _SCHEMES = ("token", "bearer")  # "token" is Deepgram's
 
 
-def admit(request: web.Request, runtime: Runtime) -> Grant:
+def admit(request: web.Request, runtime: Runtime, *, keys: Keys | None = None) -> Grant:
     """Return what a request may do, from an origin that is allowed.
+
+    Args:
+        keys: Those that are accepted; None: the server's.
 
     Raises:
         ClientError: unauthorized, token_expired or forbidden_origin.
@@ -23,7 +26,7 @@ def admit(request: web.Request, runtime: Runtime) -> Grant:
     # Only one-time tokens come in a URL: URLs are logged, keys must not be.
     if "token" in request.query:
         return runtime.tokens.redeem(request.query["token"], origin)
-    holder = runtime.keys.holder(credential(request))
+    holder = (keys or runtime.keys).holder(credential(request))
     check_origin(origin, host, runtime.config.server.origins)
     return Grant(holder, None)
 

@@ -26,6 +26,7 @@ from server.runtime import Runtime
 from server.session import Session, SessionOptions
 from server.settings import Settings
 from server.tokens import TTL, Grant
+from server.voice_routes import VoiceRoutes, voice_body
 from server.wire import decode
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ def create_app(runtime: Runtime) -> web.Application:
     app.router.add_get("/readyz", serve_ready)
     app.router.add_get("/metrics", serve_metrics)
     add_page(app)
+    VoiceRoutes(runtime).add_routes(app.router)
     add_dialects(app, runtime)
     return app
 
@@ -211,15 +213,7 @@ async def serve_voices(request: web.Request) -> web.Response:
     runtime = request.app[RUNTIME]
     runtime.keys.holder(credential(request))
     runtime.admission.check_open()
-    voices = [
-        {
-            "id": voice.id,
-            "language": str(voice.language),
-            "styles": list(voice.styles),
-            "description": voice.description,
-        }
-        for voice in runtime.engine.voices.values()
-    ]
+    voices = [voice_body(voice) for voice in runtime.engine.voices.values()]
     return web.json_response({"voices": voices})
 
 

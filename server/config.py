@@ -67,6 +67,7 @@ class ServerSection:
     host: Annotated[str, Length(1, 255)] = "127.0.0.1"
     port: Annotated[int, Range(0, 65535)] = 8080  # 0: any free one
     keys_file: str | None = None  # lines of "name sha256-of-key"; none: no key is asked for
+    admin_keys_file: str | None = None  # keys that may also add and remove voices
     origins: tuple[str, ...] = ()  # beside the server's own; "null" admits OBS and file pages
     tls_cert: str | None = None
     tls_key: str | None = None
