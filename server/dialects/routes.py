@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from aiohttp import hdrs, web
 
 from server.admission import check_origin
@@ -11,6 +13,7 @@ from server.dialects.dashscope import DashScope
 from server.dialects.deepgram import Deepgram
 from server.dialects.elevenlabs import ElevenLabs
 from server.dialects.openai_speech import OpenAISpeech
+from server.dialects.wyoming import serve_wyoming
 from server.errors import ClientError
 from server.runtime import Runtime
 
@@ -23,6 +26,12 @@ def add_dialects(app: web.Application, runtime: Runtime) -> None:
         return
     for dialect in (ApiV2, OpenAISpeech, ElevenLabs, Cartesia, DashScope, Deepgram):
         dialect(runtime).add_routes(app.router)
+
+    async def wyoming(app: web.Application) -> AsyncIterator[None]:
+        async for _ in serve_wyoming(runtime):
+            yield
+
+    app.cleanup_ctx.append(wyoming)
 
     async def admit_page(request: web.Request, response: web.StreamResponse) -> None:
         """Let a page of an origin that is allowed read the answer."""
