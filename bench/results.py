@@ -34,7 +34,7 @@ def differences(
     """Return why two results cannot be compared, one line each; empty: they can.
 
     Args:
-        across: Names of fields that are meant to differ, such as `corpus` or `cpu`; levels never are.
+        across: Names of fields that are meant to differ, such as `cpu`; levels never are.
     """
     found = []
     for name, first, second in _fields(a, b):
