@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import venv
@@ -39,12 +40,21 @@ def server_settings() -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def wyoming_port() -> int:
+    """Return a port that is free."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
 def server_url(
-    server_settings: list[str], tmp_path_factory: pytest.TempPathFactory
+    server_settings: list[str], wyoming_port: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """Return the address of a server with everything real but, perhaps, the voice."""
     log = tmp_path_factory.mktemp("server") / "log"
     command = [sys.executable, "-m", "server", "--port", "0"]
+    command += ["--set", f"dialects.wyoming_port={wyoming_port}"]
     for setting in server_settings:
         command += ["--set", setting]
     with log.open("wb") as errors:

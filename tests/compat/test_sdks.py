@@ -65,10 +65,10 @@ def judge(report: Mapping[str, Any]) -> dict[str, float]:
     return lengths
 
 
-def drive(python: Path, name: str, url: str, folder: Path) -> dict[str, Any]:
+def drive(python: Path, name: str, url: str, folder: Path, *more: str) -> dict[str, Any]:
     """Run a driver; return its report."""
     folder.mkdir(parents=True, exist_ok=True)
-    command = [str(python), str(DRIVERS / f"drive_{name}.py"), url, str(folder)]
+    command = [str(python), str(DRIVERS / f"drive_{name}.py"), url, str(folder), *more]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_DRIVER_TIMEOUT_S)
     assert done.returncode == 0, done.stderr[-4000:]
     report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -121,7 +121,17 @@ def test_dashscope(sdk_python: Path, server_url: str, tmp_path: Path) -> None:
     assert 0 < facts["first_package_delay_ms"] < 10_000
 
 
-async def test_all_at_once(sdk_python: Path, server_url: str, tmp_path: Path) -> None:
+def test_wyoming(sdk_python: Path, server_url: str, wyoming_port: int, tmp_path: Path) -> None:
+    """Home Assistant's library; the copy of a streamed text is not spoken."""
+    report = drive(sdk_python, "wyoming", server_url, tmp_path, str(wyoming_port))
+    lengths = judge(report)
+    assert report["facts"]["streaming"] is True
+    assert lengths["streamed"] < 1.5 * lengths["whole"]
+
+
+async def test_all_at_once(
+    sdk_python: Path, server_url: str, wyoming_port: int, tmp_path: Path
+) -> None:
     """Every SDK and our own `say` speak through one port at the same time."""
     out = tmp_path / "say.wav"
     say = [sys.executable, "-m", "server.cli", "say", "Hello there, this is a test."]
@@ -133,6 +143,8 @@ async def test_all_at_once(sdk_python: Path, server_url: str, tmp_path: Path) ->
     others = [
         asyncio.to_thread(drive, sdk_python, name, server_url, tmp_path / name) for name in SDKS
     ]
+    port = str(wyoming_port)
+    others.append(asyncio.to_thread(drive, sdk_python, "wyoming", server_url, tmp_path / "w", port))
     spoken, *reports = await asyncio.gather(own, *others)
     assert spoken.returncode == 0, spoken.stderr
     samples, rate_hz = soundfile.read(out, dtype="float32")
