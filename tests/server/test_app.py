@@ -96,6 +96,9 @@ async def test_health_metrics_and_voices(http: aiohttp.ClientSession) -> None:
             "language": "zh",
             "styles": ["default", "sad"],
             "description": "a constant",
+            "voice_id": "anna",  # this and the next two for ElevenLabs' clients
+            "name": "anna",
+            "category": "cloned",
         }
 
 
