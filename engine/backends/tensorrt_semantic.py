@@ -120,6 +120,12 @@ class TensorrtSemantic:
             self._num_tokens[slot] += 1
         return bucket.read_logits()[list(slots)]
 
+    def rewind(self, slot: int, num_tokens: int) -> None:
+        """See `SemanticDecoder.rewind`."""
+        self._lengths[slot] -= num_tokens
+        self._num_tokens[slot] -= num_tokens
+        self._mask[slot, self._lengths[slot] :] = -np.inf
+
     def release(self, slot: int) -> None:
         """See `SemanticDecoder.release`."""
         self._lengths[slot] = 0

@@ -122,6 +122,18 @@ def test_sixty_greedy_steps_choose_torch_s_tokens(micro: Pack) -> None:
         assert spoken[0] == spoken[1]
 
 
+def test_a_slot_goes_on_from_where_it_was_rewound_to(micro: Pack) -> None:
+    """As if the forgotten tokens had never been decoded, to the bit."""
+    straight, back = make(micro), make(micro)
+    for decoder in (straight, back):
+        fill(decoder, 1, 3)
+        play(decoder, [1], 4)
+    back.decode([1], np.array([50]))
+    back.decode([1], np.array([51]))
+    back.rewind(1, 2)
+    np.testing.assert_array_equal(play(back, [1], 3), play(straight, [1], 3))
+
+
 def test_a_used_slot_leaves_no_trace(micro: Pack) -> None:
     """After a longer sentence in the same slot, the next has the bits of a fresh decoder."""
     fresh, used = make(micro), make(micro)
