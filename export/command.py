@@ -27,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     """Export and print one line per graph."""
     try:
         from export.export_pack import export_pack
+        from export.verify import token_agreement
     except ImportError as error:
         print(f"export needs torch and onnx ({error}): pip install 'sovits-live[export]'")
         return 1
@@ -44,6 +45,12 @@ def run(args: argparse.Namespace) -> int:
         pack = load_pack(args.pack)
         print(f"{pack.name} ({pack.family})", flush=True)
         export_pack(pack, int8=not args.no_int8, on_graph=report)
+        if not args.no_int8:
+            found = token_agreement(pack)
+            print(
+                f"  int8 chooses the token of fp32 in {found.same_choice:.1%} of {found.steps} "
+                f"steps, has it among its five best in {found.in_five_best:.1%}"
+            )
     except SovitsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
