@@ -39,6 +39,14 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionResumed:
+    """The session goes on over this socket; what was missed follows."""
+
+    session_id: str
+    contexts: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SessionUpdated:
     """The defaults now in force."""
 
@@ -70,6 +78,7 @@ class SegmentStarted:
     pts: int
     start: int = 0  # character offsets in the text that was sent
     end: int = 0
+    pause_ms: int = 0  # silence that is part of its audio, at the end
     norm: str = ""
 
 
@@ -188,6 +197,7 @@ class AudioPacket:
 
 Message: TypeAlias = (
     Ready
+    | SessionResumed
     | SessionUpdated
     | ContextStarted
     | SegmentStarted
@@ -205,6 +215,7 @@ Event: TypeAlias = Message | AudioPacket
 
 MESSAGE_TYPES: Mapping[str, type[Any]] = {
     "ready": Ready,
+    "session.resumed": SessionResumed,
     "session.updated": SessionUpdated,
     "context.started": ContextStarted,
     "segment.started": SegmentStarted,

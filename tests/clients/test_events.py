@@ -34,9 +34,9 @@ def test_fields_have_the_names_the_server_gives_them(kind: str) -> None:
 
 def test_message_of_the_server_is_parsed() -> None:
     """A round trip through both sides' code."""
-    sent = messages.SegmentStarted("c1", 2, "好。", 960, 3, 5, "好。")
+    sent = messages.SegmentStarted("c1", 2, "好。", 960, 3, 5, 300, "好。")
     assert events.parse_message(messages.encode_message(sent)) == events.SegmentStarted(
-        "c1", 2, "好。", 960, 3, 5, "好。"
+        "c1", 2, "好。", 960, 3, 5, 300, "好。"
     )
 
 
