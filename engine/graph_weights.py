@@ -43,7 +43,11 @@ class GraphWeights:
         Raises:
             CheckpointError: A recipe that is not one, or names what the pack has not.
         """
-        return {name: self._make(recipe) for name, recipe in recipes.items()}
+        try:
+            return {name: self._make(recipe) for name, recipe in recipes.items()}
+        finally:
+            # Files are mapped: open ones would keep every page that was read in memory.
+            self._files.clear()
 
     def _make(self, recipe: str) -> Array:
         match recipe.split(" "):
