@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -47,24 +49,47 @@ def wyoming_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
-def server_url(
-    server_settings: list[str], wyoming_port: int, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """Return the address of a server with everything real but, perhaps, the voice."""
-    log = tmp_path_factory.mktemp("server") / "log"
+@contextmanager
+def running(folder: Path, settings: Sequence[str]) -> Iterator[str]:
+    """Run a server with `--set` settings; its address."""
+    log = folder / "log"
     command = [sys.executable, "-m", "server", "--port", "0"]
-    command += ["--set", f"dialects.wyoming_port={wyoming_port}"]
-    for setting in server_settings:
+    for setting in settings:
         command += ["--set", setting]
     with log.open("wb") as errors:
         process = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=errors)
         try:
             assert process.stdout is not None
             line = process.stdout.readline().decode()
-            found = re.search(r"http://\S+", line)
+            found = re.search(r"https?://\S+", line)
             assert found, f"{line}{log.read_text()}"
             yield found[0]
         finally:
             process.terminate()
             process.communicate(timeout=_START_S)
+
+
+@pytest.fixture(scope="session")
+def server_url(
+    server_settings: list[str], wyoming_port: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Return the address of a server with everything real but, perhaps, the voice."""
+    wyoming = f"dialects.wyoming_port={wyoming_port}"
+    with running(tmp_path_factory.mktemp("server"), [*server_settings, wyoming]) as url:
+        yield url
+
+
+@pytest.fixture
+def tls_server(server_settings: list[str], tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """Return the address of a server with TLS, and the certificate to trust."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl to make a certificate with")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    command += ["-keyout", str(key), "-out", str(cert)]
+    subprocess.run(command, check=True, capture_output=True)
+    tls = [f"server.tls_cert={cert}", f"server.tls_key={key}"]
+    with running(tmp_path, [*server_settings, *tls]) as url:
+        yield url.replace("127.0.0.1", "localhost"), cert

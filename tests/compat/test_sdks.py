@@ -95,6 +95,15 @@ def test_elevenlabs(sdk_python: Path, server_url: str, tmp_path: Path) -> None:
     assert lengths["realtime_slow"] > 1.1 * lengths["realtime_plain"]
 
 
+def test_elevenlabs_over_tls(
+    sdk_python: Path, tls_server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the URL is changed: the realtime client takes nothing but wss."""
+    url, cert = tls_server
+    monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+    judge(drive(sdk_python, "elevenlabs_tls", url, tmp_path / "out"))
+
+
 def test_cartesia(sdk_python: Path, server_url: str, tmp_path: Path) -> None:
     """Contexts with timestamps, a silent cancel, floats by default."""
     report = drive(sdk_python, "cartesia", server_url, tmp_path)
