@@ -70,7 +70,12 @@ def take_weights(model: ir.Model, index: WeightIndex) -> dict[str, str]:
             continue
         recipes[name] = recipe
         value.const_value = ir.ExternalTensor(
-            LOCATION, 0, tensor.nbytes, tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=name
+            LOCATION,
+            0,
+            tensor.nbytes,
+            tensor.dtype,
+            shape=ir.Shape(tensor.shape.numpy()),
+            name=name,
         )
     return recipes
 
