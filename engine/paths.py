@@ -20,7 +20,7 @@ class Paths:
 
     packs_dir: Path
     voices_dir: Path
-    bundled_dir: Path = BUNDLED  # packs that came with the installation
+    bundled_dir: Path  # packs that came with the installation
 
     def pack(self, name: str) -> Path:
         """Return the folder of a pack, given by name or as a folder of its own.
@@ -70,4 +70,5 @@ def resolve_paths(
     return Paths(
         packs_dir=(packs_dir or data / "packs").expanduser(),
         voices_dir=(voices_dir or data / "voices").expanduser(),
+        bundled_dir=BUNDLED,
     )

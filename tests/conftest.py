@@ -1,4 +1,4 @@
-"""What tests share: where the golden arrays are."""
+"""What tests share: where the golden arrays are, and an installation without a pack."""
 
 from __future__ import annotations
 
@@ -17,3 +17,11 @@ def fixtures_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no golden arrays in {folder}; set SOVITS_FIXTURES")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def nothing_bundled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Let tests bring their own packs; those of the bundled one name its folder."""
+    monkeypatch.setattr("engine.paths.BUNDLED", tmp_path_factory.getbasetemp() / "no-bundle")

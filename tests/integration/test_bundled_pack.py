@@ -1,0 +1,88 @@
+"""The pack in the box: it is whole, it speaks, and its streaming is the offline result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+import engine
+from bench.seams import snr_db
+from engine.backends.registry import create_backend
+from engine.config import EngineConfig
+from engine.pack import load_pack
+from engine.text.frontend import Frontend
+from engine.thread_engine import ThreadEngine
+from engine.types import FloatArray, Language, SentenceJob, StreamMode, SynthesisParams
+from engine.vocoding import VocoderStream, lookahead
+from engine.voices import PackVoices
+from tests.engine.jobs import speak
+
+NANO = Path(engine.__file__).parent / "bundled" / "nano"
+TEXTS = {Language.ZH: "你好，欢迎来到直播间。", Language.EN: "Hello and welcome."}
+MAX_BYTES = 40_000_000
+
+
+def test_it_is_whole_and_small() -> None:
+    """Every file is what its hash says, six voices are there, and all of it fits 40 MB."""
+    pack = load_pack(NANO)
+    pack.verify()
+    voices = PackVoices(pack, None).infos()
+    assert len(voices) == 6
+    assert sorted({voice.language for voice in voices}) == [Language.EN, Language.ZH]
+    assert sum(path.stat().st_size for path in NANO.rglob("*") if path.is_file()) <= MAX_BYTES
+
+
+async def test_it_speaks_chinese_and_english() -> None:
+    """A finite, audible sentence of a plausible length in each language, twice the same."""
+    config = EngineConfig(backend="onnxruntime", pack=NANO, num_slots=2)
+    engine = ThreadEngine(config)
+    await engine.start()
+    try:
+        frontend = Frontend(engine.info.symbol_set)
+        for number, (language, text) in enumerate(TEXTS.items()):
+            voice = next(v.id for v in engine.voices.values() if v.language is language)
+            phonemes = frontend.phonemize(text, language)
+            heard = [
+                await speak(
+                    engine,
+                    SentenceJob(
+                        10 * number + turn, f"u{number}{turn}", 0, phonemes, voice,
+                        params=SynthesisParams(seed=5),
+                    ),
+                )
+                for turn in range(2)
+            ]  # fmt: skip
+            np.testing.assert_array_equal(heard[0], heard[1])
+            seconds = len(heard[0]) / engine.info.sample_rate_hz
+            assert 0.4 < seconds < 8
+            assert np.isfinite(heard[0]).all() and np.sqrt(np.mean(heard[0] ** 2)) > 0.005
+    finally:
+        await engine.close()
+
+
+def test_balanced_streaming_is_the_offline_result() -> None:
+    """At least 30 dB above the difference, on the prompt of a voice: real tokens and phonemes."""
+    pack = load_pack(NANO)
+    backend = create_backend("onnxruntime", pack, EngineConfig(pack=NANO, num_slots=1))
+    style = PackVoices(pack, None).style("anna", "default")
+    phonemes = Frontend(pack.symbol_set).phonemize(style.transcript, style.language)
+
+    def decode(mode: StreamMode) -> FloatArray:
+        stream = VocoderStream(
+            backend.acoustic,
+            phonemes,
+            style.vector,
+            sentence_index=0,
+            params=SynthesisParams(seed=1, mode=mode),
+        )
+        tokens, ahead = style.prompt_tokens, lookahead(mode)
+        parts = []
+        while stream.num_frozen_tokens < len(tokens):
+            num_new = min(12, len(tokens) - stream.num_frozen_tokens)
+            known = len(tokens) if ahead is None else stream.num_frozen_tokens + num_new + ahead[1]
+            final = known >= len(tokens)
+            parts.append(stream.step(tokens[:known], num_new, final=final).samples)
+        return np.concatenate(parts)
+
+    assert snr_db(decode(StreamMode.EXACT), decode(StreamMode.BALANCED)) > 30
