@@ -19,7 +19,12 @@ from engine.voices import PackVoices
 from tests.engine.jobs import speak
 
 NANO = Path(engine.__file__).parent / "bundled" / "nano"
-TEXTS = {Language.ZH: "你好，欢迎来到直播间。", Language.EN: "Hello and welcome."}
+SENTENCES = {
+    "lan": "今天天气很好，我们一起去公园散步吧。",
+    "anna": "The weather is nice today, let us go.",
+}
+# Upstream's penalty covers the prompt, which fills a large part of nano's 512-row codebook.
+PARAMS = SynthesisParams(seed=5, repetition_penalty=1.0)
 MAX_BYTES = 40_000_000
 
 
@@ -40,22 +45,20 @@ async def test_it_speaks_chinese_and_english() -> None:
     await engine.start()
     try:
         frontend = Frontend(engine.info.symbol_set)
-        for number, (language, text) in enumerate(TEXTS.items()):
-            voice = next(v.id for v in engine.voices.values() if v.language is language)
-            phonemes = frontend.phonemize(text, language)
+        for number, (voice, text) in enumerate(SENTENCES.items()):
+            phonemes = frontend.phonemize(text, engine.voices[voice].language)
             heard = [
                 await speak(
                     engine,
                     SentenceJob(
-                        10 * number + turn, f"u{number}{turn}", 0, phonemes, voice,
-                        params=SynthesisParams(seed=5),
+                        10 * number + turn, f"u{number}{turn}", 0, phonemes, voice, params=PARAMS
                     ),
                 )
                 for turn in range(2)
             ]  # fmt: skip
             np.testing.assert_array_equal(heard[0], heard[1])
             seconds = len(heard[0]) / engine.info.sample_rate_hz
-            assert 0.4 < seconds < 8
+            assert 0.4 < seconds < 20
             assert np.isfinite(heard[0]).all() and np.sqrt(np.mean(heard[0] ** 2)) > 0.005
     finally:
         await engine.close()
