@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from engine.client import VoiceInfo
 from engine.config import EngineConfig
 from engine.errors import EngineFailed, InvalidParameter
 from engine.messages import Event, Failed, Ready, Spoken
-from engine.types import Language, Phonemes, SentenceJob, Style, Word
+from engine.types import Language, Phonemes, Sampling, SentenceJob, Style, Word
 from engine.voice_source import VoiceSource, VoiceTable
 from engine.worker import Worker
 
@@ -28,26 +29,34 @@ def start_worker(config: EngineConfig, emit: Callable[[Event], None]) -> tuple[W
     Raises:
         SovitsError: What keeps the engine from starting.
     """
-    backend, voices, pack, fingerprint = _load(config)
+    loaded = _load(config)
     warm_up = _WarmUp(emit)
-    worker = Worker(backend, voices, config, warm_up)
+    worker = Worker(loaded.backend, loaded.voices, config, warm_up)
     worker.start()
     try:
-        warm_up.run(worker, backend, voices)
+        warm_up.run(worker, loaded.voices)
     except BaseException:
         worker.close()
         raise
-    return worker, Ready(worker.info(pack, fingerprint), voices.infos())
+    info = worker.info(loaded.pack, loaded.fingerprint, loaded.sampling)
+    return worker, Ready(info, loaded.voices.infos())
 
 
-def _load(config: EngineConfig) -> tuple[Backend, VoiceSource, str, str]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Loaded:
+    """What a configuration names, opened."""
+
+    backend: Backend
+    voices: VoiceSource
+    pack: str
+    fingerprint: str
+    sampling: Sampling
+
+
+def _load(config: EngineConfig) -> _Loaded:
     if config.backend == "fake":
-        return (
-            FakeBackend(config.fake),
-            VoiceTable(fake_voices(config.fake_voices)),
-            "fake",
-            "fake",
-        )
+        voices = VoiceTable(fake_voices(config.fake_voices))
+        return _Loaded(FakeBackend(config.fake), voices, "fake", "fake", Sampling())
     if config.pack is None:
         raise InvalidParameter("engine.pack", None, "the folder of a model pack")
     # Imported here: a fake engine must start without any runtime installed.
@@ -57,7 +66,8 @@ def _load(config: EngineConfig) -> tuple[Backend, VoiceSource, str, str]:
 
     pack = load_pack(config.pack)
     backend = create_backend(config.backend, pack, config)
-    return backend, PackVoices(pack, config.voices_dir), pack.name, pack.fingerprint
+    pack_voices = PackVoices(pack, config.voices_dir)
+    return _Loaded(backend, pack_voices, pack.name, pack.fingerprint, pack.sampling)
 
 
 class _WarmUp:
@@ -79,7 +89,7 @@ class _WarmUp:
         else:
             self._emit(event)
 
-    def run(self, worker: Worker, backend: Backend, voices: VoiceSource) -> None:
+    def run(self, worker: Worker, voices: VoiceSource) -> None:
         """Speak; every lane, graph and buffer is used once before anybody waits for it."""
         infos: tuple[VoiceInfo, ...] = voices.infos()
         if not infos:

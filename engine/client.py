@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from engine.model_config import SymbolSet
-from engine.types import AudioChunk, Language, SentenceJob
+from engine.types import AudioChunk, Language, Sampling, SentenceJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class EngineInfo:
     num_slots: int
     backend: Mapping[str, str]  # runtime, device, precision ... really in use
     notice: str = ""  # "random weights, no speech", or ""
+    sampling: Sampling = Sampling()  # the pack's, for requests that do not say
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,13 @@ from safetensors.numpy import save_file
 from engine.errors import CheckpointError, InvalidParameter
 from engine.model_config import ModelConfig, SymbolSet
 from engine.tensor_file import TensorFile
-from engine.types import Array, Language
+from engine.types import Array, Language, Sampling
 
 FORMAT = 1
 MANIFEST = "pack.json"
 VOCAB = "vocab.txt"
 RANDOM_NOTICE = "random weights, no speech"
+_FILE_MODE = 0o644  # safetensors writes 0600, and a server may run as another user
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -64,6 +65,7 @@ class PackInfo:
         notice: Shown by `ready`, `/readyz` and the log, such as RANDOM_NOTICE; "" = nothing.
         licences: One line per part: what it is, from where, under which licence.
         sources: Name and sha256 of the files it was made from, by part.
+        sampling: For requests that do not say; packs without the key have upstream's.
     """
 
     name: str
@@ -71,6 +73,7 @@ class PackInfo:
     notice: str = ""
     licences: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
+    sampling: Sampling = field(default_factory=Sampling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,11 @@ class Pack:
     def notice(self) -> str:
         """What users must be told, or ""."""
         return self.info.notice
+
+    @property
+    def sampling(self) -> Sampling:
+        """How its tokens are drawn where a request does not say."""
+        return self.info.sampling
 
     @property
     def symbol_set(self) -> SymbolSet:
@@ -206,8 +214,18 @@ def _parse(path: Path, data: Mapping[str, Any]) -> Pack:
         notice=str(data["notice"]),
         licences=tuple(map(str, data["licences"])),
         sources={str(k): str(v) for k, v in data["sources"].items()},
+        sampling=_sampling(path, data.get("sampling", {})),
     )
     return Pack(path, info, config, files, fingerprint_of(data["model"], files))
+
+
+def _sampling(path: Path, data: Mapping[str, Any]) -> Sampling:
+    known = {field.name for field in fields(Sampling)}
+    try:
+        # A name that a later version adds is not an error here.
+        return Sampling(**{name: value for name, value in data.items() if name in known})
+    except InvalidParameter as error:
+        raise CheckpointError(f"{path / MANIFEST}: sampling.{error}") from None
 
 
 def _check_files(pack: Pack) -> None:
@@ -289,10 +307,12 @@ def _write_files(
     vocab: Sequence[str] | None,
 ) -> None:
     for part, tensors in parts.items():
+        file = folder / f"{part}.safetensors"
         arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
         # Zero-dimensional arrays lose their shape in ascontiguousarray.
         arrays = {name: array.reshape(tensors[name].shape) for name, array in arrays.items()}
-        save_file(arrays, folder / f"{part}.safetensors")
+        save_file(arrays, file)
+        file.chmod(_FILE_MODE)
     if vocab is not None:
         (folder / VOCAB).write_text("\n".join(vocab) + "\n", encoding="utf-8")
     files = {
@@ -309,6 +329,7 @@ def _write_files(
         "notice": info.notice,
         "licences": list(info.licences),
         "sources": dict(info.sources),
+        "sampling": asdict(info.sampling),
         "files": files,
         "model": config.to_json(),
     }

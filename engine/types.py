@@ -109,9 +109,32 @@ def _check(name: str, value: object, low: float, high: float, *, kind: type = fl
         raise InvalidParameter(name, value, f"{noun} from {low:g} to {high:g}")
 
 
+def _check_sampling(sampling: Sampling | SynthesisParams) -> None:
+    _check("top_k", sampling.top_k, 1, 1025, kind=int)
+    _check("top_p", sampling.top_p, 0.01, 1.0)
+    _check("temperature", sampling.temperature, 0.01, 2.0)
+    _check("repetition_penalty", sampling.repetition_penalty, 1.0, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn where a request does not say; a pack may have its own.
+
+    Defaults are upstream's (TTS.py @48b1a01).
+    """
+
+    top_k: int = 15
+    top_p: float = 1.0
+    temperature: float = 1.0
+    repetition_penalty: float = 1.35
+
+    def __post_init__(self) -> None:
+        _check_sampling(self)
+
+
 @dataclass(frozen=True, slots=True)
 class SynthesisParams:
-    """How a sentence is sampled and spoken. Defaults are upstream's (TTS.py @48b1a01)."""
+    """How a sentence is sampled and spoken; sampling defaults are those of `Sampling`."""
 
     top_k: int = 15
     top_p: float = 1.0
@@ -123,10 +146,7 @@ class SynthesisParams:
     mode: StreamMode = StreamMode.BALANCED
 
     def __post_init__(self) -> None:
-        _check("top_k", self.top_k, 1, 1025, kind=int)
-        _check("top_p", self.top_p, 0.01, 1.0)
-        _check("temperature", self.temperature, 0.01, 2.0)
-        _check("repetition_penalty", self.repetition_penalty, 1.0, 2.0)
+        _check_sampling(self)
         _check("speed", self.speed, 0.5, 2.0)
         _check("noise_scale", self.noise_scale, 0.0, 1.0)
         _check("seed", self.seed, 0, 2**63 - 1, kind=int)

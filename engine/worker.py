@@ -31,7 +31,7 @@ from engine.limiter import limit
 from engine.messages import Event, Failed, Spoken
 from engine.playout import PlayoutClock
 from engine.scheduler import Decode, JobView, Phase, Policy, Prefill, Scheduler, StepCosts
-from engine.types import AudioChunk, FloatArray, SentenceJob, Style
+from engine.types import AudioChunk, FloatArray, Sampling, SentenceJob, Style
 from engine.vocoding import VocoderOutput, VocoderStream
 from engine.voice_source import VoiceSource
 
@@ -150,7 +150,7 @@ class Worker:
                 steps_by_batch=dict(self._steps_by_batch),
             )
 
-    def info(self, pack: str, fingerprint: str) -> EngineInfo:
+    def info(self, pack: str, fingerprint: str, sampling: Sampling) -> EngineInfo:
         """Return what is loaded."""
         config = self._backend.config
         return EngineInfo(
@@ -162,6 +162,7 @@ class Worker:
             num_slots=self._scheduler.num_slots,
             backend=self._backend.describe(),
             notice=self._backend.notice,
+            sampling=sampling,
         )
 
     # ── lanes ───────────────────────────────────────────────────────────────────────────────────

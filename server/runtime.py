@@ -25,6 +25,7 @@ from server.metrics import Metrics
 from server.parking import Parking
 from server.services import FrontendPool, Services
 from server.settings import Settings
+from server.speech import sampling_of
 from server.tokens import TokenStore
 
 logger = logging.getLogger(__name__)
@@ -245,8 +246,12 @@ class Runtime:
             raise ClientError("bad_message", f"lead_ms is {settings.lead_ms}, valid: 0 to {most}")
 
     def defaults(self) -> Settings:
-        """Return what sessions start from; if its voice is not there, with the first that is."""
+        """Return what sessions start from, the model's sampling in it.
+
+        If the configured voice is not there, with the first that is.
+        """
         settings, voices = self.config.audio, self.engine.voices
+        settings = replace(settings, **sampling_of(settings, self.engine.info.sampling))
         if settings.voice in voices or not voices:
             return settings
         return replace(settings, voice=next(iter(voices)))

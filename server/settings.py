@@ -56,10 +56,11 @@ class Settings:
     lang: Literal["zh", "en", "ja", "ko", "yue", "auto"] = "auto"
     digits: Literal["auto", "read", "cardinal"] | None = None  # None: as the server is set
     speed: Annotated[float, Range(0.5, 2.0)] = 1.0
-    top_k: Annotated[int, Range(1, 1025)] = 15
-    top_p: Annotated[float, Range(0.01, 1.0)] = 1.0
-    temperature: Annotated[float, Range(0.01, 2.0)] = 1.0
-    repetition_penalty: Annotated[float, Range(1.0, 2.0)] = 1.35
+    # None of these four: as the model was made for, see `server.speech`.
+    top_k: Annotated[int, Range(1, 1025)] | None = None
+    top_p: Annotated[float, Range(0.01, 1.0)] | None = None
+    temperature: Annotated[float, Range(0.01, 2.0)] | None = None
+    repetition_penalty: Annotated[float, Range(1.0, 2.0)] | None = None
     noise_scale: Annotated[float, Range(0.0, 1.0)] = 0.5
     mode: Literal["exact", "balanced", "fast"] = "balanced"
     # 2**53 - 1: a JSON number that JavaScript clients can hold.

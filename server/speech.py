@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeAlias
 
 from engine.errors import SovitsError
 from engine.types import (
     AudioChunk,
     Language,
     Phonemes,
+    Sampling,
     Sentence,
     SentenceJob,
     StreamMode,
@@ -136,10 +137,7 @@ class Speech:
     def _job(self, spoken: SpokenSentence, phonemes: Phonemes) -> SentenceJob:
         settings = spoken.settings
         params = SynthesisParams(
-            top_k=settings.top_k,
-            top_p=settings.top_p,
-            temperature=settings.temperature,
-            repetition_penalty=settings.repetition_penalty,
+            **sampling_of(settings, self._services.engine.info.sampling),
             speed=settings.speed,
             noise_scale=settings.noise_scale,
             seed=self._seed,
@@ -155,3 +153,10 @@ class Speech:
             params=params,
             pause_ms=spoken.sentence.pause_ms,
         )
+
+
+def sampling_of(settings: Settings, model: Sampling) -> dict[str, Any]:
+    """Return how `settings` sample, with the model's own where they do not say."""
+    own = asdict(model)
+    chosen = {name: getattr(settings, name) for name in own}
+    return own | {name: value for name, value in chosen.items() if value is not None}

@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.client import EngineInfo, EngineStats, VoiceInfo
 from engine.errors import EngineFailed, TextError
-from engine.types import AudioChunk, Language, Phonemes, SentenceJob, Word
+from engine.types import AudioChunk, Language, Phonemes, Sampling, SentenceJob, Word
 
 RATE_HZ = 32000
 TOKENS_PER_PHONEME = 2
@@ -28,6 +28,7 @@ class Script:
         gates: By sentence index, an event to wait for before its chunk number 1 (the second).
         fail_text: A normalized text whose sentence fails after its first chunk.
         hang_text: A normalized text whose sentence never gives anything.
+        sampling: Of its pack.
     """
 
     tokens_per_chunk: int = 5
@@ -35,6 +36,7 @@ class Script:
     gates: dict[int, asyncio.Event] = field(default_factory=dict)
     fail_text: str = ""
     hang_text: str = ""
+    sampling: Sampling = Sampling()
 
 
 class ScriptedEngine:
@@ -54,8 +56,10 @@ class ScriptedEngine:
     @property
     def info(self) -> EngineInfo:
         """See EngineClient."""
+        runtime = {"runtime": "script"}
         return EngineInfo(
-            "scripted", "fake", "f" * 8, "v2", RATE_HZ, 4, {"runtime": "script"}, "no speech"
+            *("scripted", "fake", "f" * 8, "v2", RATE_HZ, 4, runtime, "no speech"),
+            sampling=self.script.sampling,
         )
 
     @property

@@ -18,12 +18,12 @@ from engine.backends.reference import Reference
 from engine.backends.registry import create_backend
 from engine.config import EngineConfig
 from engine.errors import CheckpointError
-from engine.pack import Pack, PackInfo, Part, load_pack, write_pack
+from engine.pack import Pack, Part, load_pack, write_pack
 from engine.paths import resolve_paths
 from engine.text.frontend import Frontend
 from engine.train import stages
 from engine.train.acoustic import AcousticSettings
-from engine.train.assemble import Trained, assemble
+from engine.train.assemble import NANO_SAMPLING, Trained, assemble
 from engine.train.loop import LoopSettings, load_average
 from engine.train.prepare import AUDIO_SUFFIXES, Preparation, Skipped, Source, prepare, read_list
 from engine.train.settings import CONFIGS, Recipe, load_recipe
@@ -105,7 +105,7 @@ def pack(args: argparse.Namespace) -> None:
         speaker=speaker,
         speaker_weights=base.tensors(Part.SPEAKER) if speaker else {},
     )
-    info = replace(base.info, name=args.out.name)
+    info = replace(base.info, name=args.out.name, sampling=NANO_SAMPLING)
     made = assemble(args.out, info, trained)
     print(f"{made.path}: {made.num_bytes / 1e6:.1f} MB; next: sovits-live export {made.path}")
 
@@ -170,7 +170,7 @@ def _tuned_pack(
     trained = {n: v for n, v in acoustic_weights.items() if not n.startswith("posterior.")}
     parts[Part.ACOUSTIC] = {n: _half(v) for n, v in trained.items()}
     parts[Part.T2S] = {n: _half(v) for n, v in t2s_weights.items()}
-    info = PackInfo(name, base.info.languages, base.notice, base.info.licences, base.info.sources)
+    info = replace(base.info, name=name)
     vocab = base.vocab() if base.has(Part.BERT) else None
     return write_pack(resolve_paths().packs_dir / name, info, base.config, parts, vocab=vocab)
 

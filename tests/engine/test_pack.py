@@ -21,7 +21,7 @@ from engine.model_config import (
     T2SConfig,
 )
 from engine.pack import Pack, PackInfo, Part, load_pack, write_pack
-from engine.types import Language
+from engine.types import Language, Sampling
 
 CONFIG = ModelConfig(
     family="v2",
@@ -85,6 +85,28 @@ def test_a_number_that_a_later_version_adds_keeps_the_fingerprint(
     to_json = ModelConfig.to_json
     monkeypatch.setattr(ModelConfig, "to_json", lambda self: {**to_json(self), "later": 1})
     assert load_pack(pack.path).fingerprint == pack.fingerprint
+
+
+def test_a_pack_may_say_how_it_is_sampled(pack: Pack, tmp_path: Path) -> None:
+    """What is written comes back; a pack without the key has upstream's, a bad value is named."""
+    own = Sampling(temperature=0.8, repetition_penalty=1.05)
+    made = write_pack(tmp_path / "own", replace(INFO, sampling=own), CONFIG, PARTS)
+    assert (made.sampling, made.fingerprint) == (own, pack.fingerprint)
+    manifest = made.path / "pack.json"
+    data = json.loads(manifest.read_text())
+    del data["sampling"]
+    manifest.write_text(json.dumps(data))
+    assert load_pack(made.path).sampling == Sampling()
+    data["sampling"] = {"repetition_penalty": 9, "of_a_later_version": 1}
+    manifest.write_text(json.dumps(data))
+    with pytest.raises(CheckpointError, match=r"sampling\.repetition_penalty is 9, valid: a num"):
+        load_pack(made.path)
+
+
+def test_every_file_can_be_read_by_another_user(pack: Pack) -> None:
+    """Whoever imports a model need not be whom the server runs as."""
+    modes = {path.name: path.stat().st_mode & 0o777 for path in pack.path.glob("*.safetensors")}
+    assert modes == dict.fromkeys(("t2s.safetensors", "acoustic.safetensors"), 0o644)
 
 
 def test_missing_part_is_named(pack: Pack) -> None:

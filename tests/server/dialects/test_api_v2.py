@@ -10,6 +10,7 @@ import soundfile
 from aiohttp import ClientSession
 
 from clients.ogg import read_ogg_opus
+from engine.types import Sampling
 from server.dialects.api_v2 import is_streaming, voice_name
 from tests.fakes import RATE_HZ, SAMPLES_PER_TOKEN, TOKENS_PER_PHONEME, Script
 from tests.server.live import serve
@@ -138,6 +139,16 @@ async def test_sampling_parameters_reach_the_engine() -> None:
     params = live.engine.jobs[0].params
     assert (params.top_k, params.top_p, params.temperature) == (5, 1.0, 0.5)
     assert (params.seed, params.speed) == (7, 2.0)
+
+
+async def test_what_is_not_given_is_sampled_as_the_pack_says() -> None:
+    """This protocol has defaults of its own for a model this server may not have."""
+    script = Script(sampling=Sampling(repetition_penalty=1.05))
+    async with serve(script=script) as live, ClientSession() as http:
+        async with http.get(live.http + "/tts", params={"text": "a", "top_k": "5"}) as answer:
+            assert answer.status == 200
+    params = live.engine.jobs[0].params
+    assert (params.top_k, params.repetition_penalty) == (5, 1.05)
 
 
 async def test_weights_and_process_are_out_of_reach() -> None:
