@@ -6,15 +6,15 @@ import gzip
 import shutil
 from pathlib import Path
 
-from engine.importer import ImportRequest, import_official
-from engine.pack import RANDOM_NOTICE, Pack
-from tests.official_files import (
+from bench.official_files import (
     TINY_GPT_V1,
     TINY_SOVITS_V1,
     write_gpt,
     write_sovits,
     write_vocab,
 )
+from engine.importer import ImportRequest, import_official
+from engine.pack import RANDOM_NOTICE, Pack
 
 FAMILIES = ("v1", "v2", "v2Pro", "v2ProPlus")
 _BERT_TOKENS = 64

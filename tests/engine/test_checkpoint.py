@@ -20,10 +20,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from engine import checkpoint_child
-from engine.checkpoint import FileKind, read_official
-from engine.errors import CheckpointError
-from tests.official_files import (
+from bench.official_files import (
     FULL_PLUS,
     FULL_PRO,
     FULL_SOVITS,
@@ -41,6 +38,9 @@ from tests.official_files import (
     write_sovits,
     write_vocab,
 )
+from engine import checkpoint_child
+from engine.checkpoint import FileKind, read_official
+from engine.errors import CheckpointError
 
 
 def _container(path: Path, data_pkl: bytes, storages: dict[str, bytes] | None = None) -> Path:

@@ -10,14 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.checkpoint import read_official
-from engine.errors import CheckpointError, InvalidParameter
-from engine.importer import ImportRequest, ImportResult, check_pair, family_of, import_official
-from engine.model_config import AcousticConfig, HifiGanConfig, T2SConfig
-from engine.models import official_acoustic, official_t2s
-from engine.pack import RANDOM_NOTICE, load_pack
-from engine.types import Language
-from tests.official_files import (
+from bench.official_files import (
     FULL_PLUS,
     FULL_PRO,
     FULL_SOVITS,
@@ -29,6 +22,13 @@ from tests.official_files import (
     write_sovits,
     write_vocab,
 )
+from engine.checkpoint import read_official
+from engine.errors import CheckpointError, InvalidParameter
+from engine.importer import ImportRequest, ImportResult, check_pair, family_of, import_official
+from engine.model_config import AcousticConfig, HifiGanConfig, T2SConfig
+from engine.models import official_acoustic, official_t2s
+from engine.pack import RANDOM_NOTICE, load_pack
+from engine.types import Language
 from tests.tiny_packs import FAMILIES, tiny_request
 
 

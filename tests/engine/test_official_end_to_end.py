@@ -9,17 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.audio.io import Recording
-from engine.backends.registry import create_backend
-from engine.config import EngineConfig
-from engine.enroll import Enroller, Prompt
-from engine.importer import ImportRequest, import_official
-from engine.pack import RANDOM_NOTICE, Pack
-from engine.text.frontend import Frontend
-from engine.thread_engine import ThreadEngine
-from engine.types import AudioChunk, Language, SentenceJob, StreamMode, SynthesisParams, Voice
-from engine.voices import VoiceStore
-from tests.official_files import (
+from bench.official_files import (
     FULL_PLUS,
     FULL_PRO,
     FULL_SOVITS,
@@ -31,6 +21,16 @@ from tests.official_files import (
     write_sovits,
     write_speaker,
 )
+from engine.audio.io import Recording
+from engine.backends.registry import create_backend
+from engine.config import EngineConfig
+from engine.enroll import Enroller, Prompt
+from engine.importer import ImportRequest, import_official
+from engine.pack import RANDOM_NOTICE, Pack
+from engine.text.frontend import Frontend
+from engine.thread_engine import ThreadEngine
+from engine.types import AudioChunk, Language, SentenceJob, StreamMode, SynthesisParams, Voice
+from engine.voices import VoiceStore
 from tests.speechlike import speechlike
 from tests.tiny_packs import tiny_pack
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench import official_files
 from engine.checkpoint import FileKind, read_official
 from engine.errors import CheckpointError
 from engine.model_config import AcousticConfig, HifiGanConfig
@@ -26,7 +27,7 @@ from engine.models.official_acoustic import (
     weights_to_official,
 )
 from engine.types import Array
-from tests import official_files, tiny_acoustic
+from tests import tiny_acoustic
 from tests.golden_acoustic import VERSIONS, read_sovits
 
 torch.set_num_threads(1)

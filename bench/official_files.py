@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from engine.types import Array
 
@@ -248,6 +247,8 @@ def _gain(name: str) -> float:
 
 def state_dict(shapes: Mapping[str, tuple[int, ...]], seed: int = 1) -> OrderedDict[str, Any]:
     """Return torch tensors, filled: float16, counters int64."""
+    import torch  # only to write: what is measured without torch reads this module too
+
     arrays = ((name, fill(name, shape, seed)) for name, shape in shapes.items())
     return OrderedDict(
         (name, torch.from_numpy(a.astype(np.float16) if a.dtype.kind == "f" else a))
@@ -305,6 +306,8 @@ def sovits_config(s: SovitsSizes) -> dict[str, Any]:
 
 def write_gpt(path: Path, sizes: GptSizes = TINY_GPT, *, seed: int = 1) -> Path:
     """Write a GPT .ckpt."""
+    import torch
+
     weight = state_dict(gpt_shapes(sizes), seed)
     torch.save({"weight": weight, "config": gpt_config(sizes), "info": "GPT-e15"}, path)
     return path
@@ -314,6 +317,8 @@ def write_sovits(
     path: Path, sizes: SovitsSizes = TINY_SOVITS, *, seed: int = 1, tag: str | None = None
 ) -> Path:
     """Write a SoVITS .pth; `tag` replaces its first two bytes."""
+    import torch
+
     with hparams_class() as cls:
         config = _as_hparams(cls, sovits_config(sizes))
         weight = state_dict(sovits_shapes(sizes), seed)
@@ -326,6 +331,8 @@ def write_sovits(
 
 def write_speaker(path: Path, sizes: SpeakerSizes | None = None, *, seed: int = 1) -> Path:
     """Write a bare ERes2NetV2 state dict; full-size by default."""
+    import torch
+
     torch.save(state_dict(speaker_shapes(sizes or SpeakerSizes()), seed), path)
     return path
 
@@ -335,6 +342,7 @@ def write_hubert(folder: Path) -> Path:
 
     chinese-hubert-base has exactly the sizes that are HubertConfig's defaults.
     """
+    import torch
     from transformers import HubertConfig, HubertModel
 
     folder.mkdir()
