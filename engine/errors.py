@@ -5,6 +5,7 @@
     ├── TextError               text that cannot be spoken (unsupported language, too long)
     ├── VoiceError              unknown voice, bad reference audio, voice of another pack
     ├── CheckpointError         a model file or pack that cannot be used
+    ├── DownloadError           a file that cannot be fetched, or is not what it should be
     ├── BackendUnavailable      a missing package or device; says how to get it
     ├── Overloaded              no slot or memory for another sentence right now
     └── EngineFailed            a bug or a dead engine process
@@ -71,6 +72,13 @@ class CheckpointError(SovitsError):
     """A checkpoint or model pack that is damaged, foreign or inconsistent."""
 
     code = "bad_checkpoint"
+
+
+class DownloadError(SovitsError):
+    """A file of a hub that cannot be had: no network, no room, a wrong checksum."""
+
+    code = "download_failed"
+    retryable = True
 
 
 class BackendUnavailable(SovitsError):

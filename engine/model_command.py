@@ -1,4 +1,4 @@
-"""Import official GPT-SoVITS files as model packs, and look after the packs there are."""
+"""Fetch or import official GPT-SoVITS files as model packs, and look after the packs there are."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from engine.errors import CheckpointError, SovitsError
 from engine.importer import ImportRequest, import_official
 from engine.pack import Pack, load_pack
 from engine.paths import Paths, resolve_paths
+from engine.pull_command import add_pull_arguments, run_pull
 
 # Folders and files below upstream's GPT_SoVITS/pretrained_models.
 _HUBERT = "chinese-hubert-base"
@@ -21,8 +22,9 @@ _SPEAKER = "sv/pretrained_eres2netv2w24s4ep4.ckpt"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the actions import, list, show, verify and remove."""
+    """Declare the actions pull, import, list, show, verify and remove."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add_pull_arguments(actions.add_parser("pull", help="fetch official weights and make a pack"))
     _add_import(actions.add_parser("import", help="make a pack from .ckpt and .pth files"))
     listing = actions.add_parser("list", help="name the packs there are")
     show = actions.add_parser("show", help="show a pack's numbers, files and notices")
@@ -57,6 +59,7 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do one action; errors are one line on stderr and exit status 1."""
     actions = {
+        "pull": run_pull,
         "import": _import,
         "list": _list,
         "show": _show,

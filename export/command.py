@@ -8,16 +8,16 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from pathlib import Path
 
 from engine.errors import SovitsError
 from engine.manifest import GraphRecord
 from engine.pack import load_pack
+from engine.paths import resolve_paths
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `sovits-live export`."""
-    parser.add_argument("pack", type=Path, help="folder of the pack")
+    parser.add_argument("pack", help="a pack's name, or its folder")
     parser.add_argument(
         "--no-int8", action="store_true", help="leave out the 8-bit variants of the T2S graphs"
     )
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         )
 
     try:
-        pack = load_pack(args.pack)
+        pack = load_pack(resolve_paths().pack(args.pack))
         print(f"{pack.name} ({pack.family})", flush=True)
         export_pack(pack, int8=not args.no_int8, on_graph=report)
         if not args.no_int8:
