@@ -100,6 +100,7 @@ class AcousticConfig:
     ssl_stride: int = 2  # kernel and stride of ssl_proj: 50 Hz -> 25 Hz
     codebook_size: int = 1024
     codebook_dim: int = 768  # nano projects SSL features to a smaller codebook
+    ssl_context_blocks: int = 0  # trained ConvNeXt blocks between the SSL encoder and ssl_proj
     symbol_set: SymbolSet = "v2"
     num_phonemes: int = 732
     latent_dim: int = 192

@@ -6,6 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from engine.model_config import AcousticConfig
+from engine.models.istft import ConvNeXtBlock
+
+CONTEXT_KERNEL = 7
+_CONTEXT_SCALE = 0.1
 
 
 class Quantizer(nn.Module):
@@ -23,6 +27,13 @@ class Quantizer(nn.Module):
     def __init__(self, config: AcousticConfig) -> None:
         super().__init__()
         self.frames_per_token = config.ssl_stride
+        # Neighbouring frames tell a phoneme better than two alone; official models have no blocks.
+        self.context = nn.Sequential(
+            *(
+                ConvNeXtBlock(config.ssl_dim, CONTEXT_KERNEL, 1, _CONTEXT_SCALE)
+                for _ in range(config.ssl_context_blocks)
+            )
+        )
         self.project = nn.Conv1d(
             config.ssl_dim, config.codebook_dim, config.ssl_stride, stride=config.ssl_stride
         )
@@ -39,9 +50,14 @@ class Quantizer(nn.Module):
         distance = self.codebook.square().sum(dim=1) - 2 * (x @ self.codebook.t())
         return distance.argmin(dim=2)
 
+    def columns(self, ssl: Tensor) -> Tensor:
+        """Return what the rows are compared with, [B, D, T], of SSL features [B, S, 2T]."""
+        columns: Tensor = self.project(self.context(ssl))
+        return columns
+
     def forward(self, ssl: Tensor) -> Tensor:
         """Return the tokens, int64 [B, T], of SSL features [B, S, 2T]; an odd frame is dropped."""
-        return self.nearest(self.project(ssl))
+        return self.nearest(self.columns(ssl))
 
     def lookup(self, tokens: Tensor) -> Tensor:
         """Return the rows of int64 [B, T] at frame rate: [B, D, 2T], each row repeated."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from engine.model_config import AcousticConfig
 from engine.models.acoustic import init_random
-from engine.models.discriminators import SLIM, Discriminators, Verdict
+from engine.models.discriminators import SLIM, Discriminators, SpectralJudges, Verdict
 from engine.models.harmonic import HarmonicDecoder, with_source
 from engine.models.spectrogram import batch_spectrogram
 from engine.train import losses
@@ -90,11 +90,15 @@ class AcousticStage:
             "acoustic": torch.optim.AdamW(self._groups(), betas=(0.8, 0.99), weight_decay=0.01)
         }
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
-        self.judges: Discriminators | None = None
+        self.judges: Discriminators | SpectralJudges | None = None
         if settings.adversarial_weight > 0:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(loop.seed)
-                self.judges = Discriminators(SLIM)
+                # A harmonic decoder's phase is its own: judges of the wave would see only that.
+                if isinstance(self.network.decoder, HarmonicDecoder):
+                    self.judges = SpectralJudges(config.sample_rate_hz, losses.mel_filters)
+                else:
+                    self.judges = Discriminators(SLIM)
             self.networks["judges"] = self.judges
             self.optimizers["judges"] = torch.optim.AdamW(
                 self.judges.parameters(), betas=(0.8, 0.99)

@@ -1,7 +1,8 @@
 """Stage 1: the projection and the codebook that turn SSL features into semantic tokens.
 
-The encoder is frozen. A projection to 25 Hz is trained to tell the teacher's phoneme, the pitch
-relative to the speaker's and the loudness relative to the utterance's; then its columns are
+The encoder is frozen. A projection to 25 Hz is trained to tell the teacher's phoneme in each half
+of a token, the pitch relative to the speaker's and the loudness relative to the utterance's; then
+its columns are
 clustered, and projection and codebook are trained together with the quantiser in the way. Half of
 each batch are copies with shifted pitch, formants and spectrum under the same labels, which makes
 the tokens say what was spoken and how, not who spoke.
@@ -36,8 +37,11 @@ class TokenSettings:
     """Weights and sizes of the stage."""
 
     batch_tokens: int = 2048
+    window: int = 32  # tokens that are trained on in a run, for networks that see context
     free_steps: int = 300  # before the codebook is made and used
+    rate_weight: float = 0.03  # per nat a column carries in those steps: what is not asked for goes
     decay: float = 0.98
+    autocast: bool = True  # bf16 where the CPU has it
     commitment: float = 0.25
     pitch_weight: float = 3.0
     energy_weight: float = 0.5
@@ -48,9 +52,9 @@ class TokenSettings:
 class TokenData:
     """Training columns: one row per 40 ms token.
 
-    Shapes: ssl float16 [N, 2S]; phoneme int64 [N], -1 unknown; pitch float32 [N], log of F0 over
-    the speaker's, nan where unvoiced; energy float32 [N], log over the utterance's mean; speaker
-    int64 [N].
+    Shapes: ssl float16 [N, 2S]; phoneme int64 [N, 2], of each half, -1 unknown; pitch float32 [N],
+    log of F0 over the speaker's, nan where unvoiced; energy float32 [N], log over the utterance's
+    mean; speaker int64 [N].
     """
 
     ssl: Array
@@ -87,9 +91,14 @@ class TokenHeads(nn.Module):
 
     def __init__(self, dim: int, num_phonemes: int) -> None:
         super().__init__()
-        self.phoneme = nn.Linear(dim, num_phonemes)
+        self.phoneme = nn.Linear(dim, 2 * num_phonemes)
         self.pitch = nn.Linear(dim, 1)
         self.energy = nn.Linear(dim, 1)
+
+    def phonemes(self, columns: Tensor) -> Tensor:
+        """Return scores [N, K, 2] of the phoneme in each half of the tokens [N, C]."""
+        scores: Tensor = self.phoneme(columns)
+        return scores.reshape(len(columns), -1, 2)
 
 
 class TokenStage:
@@ -116,7 +125,7 @@ class TokenStage:
     def step(self, step: int) -> Mapping[str, float]:
         """Train on the batch of `step`."""
         rng = generator(self.loop.seed, step)
-        rows = rng.integers(len(self.data.phoneme), size=self.settings.batch_tokens)
+        rows = self._rows(rng, self.settings.batch_tokens)
         if step == self.settings.free_steps:
             self._cluster(rng)
         columns = self.project(rows)
@@ -128,7 +137,10 @@ class TokenStage:
             terms["commitment"] = self.settings.commitment * (columns - chosen).square().mean()
             passed = columns + (chosen - columns).detach()
         else:
-            passed = columns
+            # A Gaussian channel (Alemi et al. 2017): what the heads do not pay for is not sent,
+            # else the clusters would follow it.
+            terms["rate"] = self.settings.rate_weight * 0.5 * columns.square().sum(dim=1).mean()
+            passed = columns + torch.randn_like(columns)
         terms |= self._terms(passed, rows)
         total = torch.stack(list(terms.values())).sum()
         total.backward()  # type: ignore[no-untyped-call]
@@ -138,19 +150,29 @@ class TokenStage:
             figures["perplexity"] = self._update(columns.detach(), tokens, rng)
         return figures
 
+    def _rows(self, rng: np.random.Generator, count: int) -> Array:
+        """Draw about `count` rows of the data in runs of `window`: int64 [B, window]."""
+        window = min(self.settings.window, len(self.data.phoneme))
+        last = len(self.data.phoneme) - window
+        starts = rng.integers(last + 1, size=max(1, count // window))
+        return starts[:, None] + np.arange(window)
+
     def project(self, rows: Array) -> Tensor:
-        """Return the projected columns [N, C] of some rows of the data."""
+        """Return the projected columns [B * W, C] of runs of rows [B, W] of the data."""
         frames = torch.from_numpy(self.data.ssl[rows].astype(np.float32))
-        conv = self.quantizer.project
-        # Each output of the strided convolution sees its own two frames: a matrix product.
-        return functional.linear(frames, conv.weight.transpose(1, 2).flatten(1), conv.bias)
+        runs, window, pair = frames.shape
+        ssl = frames.reshape(runs, 2 * window, pair // 2).transpose(1, 2)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.autocast):
+            columns = self.quantizer.columns(ssl)
+        return columns.float().transpose(1, 2).flatten(0, 1)
 
     def _terms(self, columns: Tensor, rows: Array) -> dict[str, Tensor]:
+        rows = rows.reshape(-1)
         phoneme = torch.from_numpy(self.data.phoneme[rows])
         pitch = torch.from_numpy(self.data.pitch[rows])
         energy = torch.from_numpy(self.data.energy[rows])
         voiced = ~torch.isnan(pitch)
-        scores = self.heads.phoneme(columns)
+        scores = self.heads.phonemes(columns)
         pitch_error = (self.heads.pitch(columns)[:, 0] - pitch)[voiced].abs().mean()
         energy_error = (self.heads.energy(columns)[:, 0] - energy).abs().mean()
         return {
@@ -162,8 +184,7 @@ class TokenStage:
     @torch.no_grad()
     def _cluster(self, rng: np.random.Generator) -> None:
         """Set the codebook by k-means over a sample of the columns."""
-        rows = rng.integers(len(self.data.phoneme), size=40_000)
-        columns = self.project(rows)
+        columns = self.project(self._rows(rng, 40_000))
         size = len(self.quantizer.codebook)
         book = columns[torch.from_numpy(rng.permutation(len(columns))[:size])].clone()
         for _ in range(15):
@@ -217,12 +238,12 @@ def report(stage: TokenStage, data: TokenData) -> TokenReport:
     """Measure the tokens of `data`; needs enough of each speaker for the probe's two halves."""
     rows = np.arange(len(data.phoneme))
     held_out, stage.data = stage.data, data
-    columns = stage.project(rows)
+    columns = torch.cat([stage.project(run[None]) for run in np.array_split(rows, _runs(rows))])
     stage.data = held_out
     tokens = stage.quantizer.nearest(columns.t().unsqueeze(0))[0]
     chosen = stage.quantizer.codebook[tokens]
     known = data.phoneme >= 0
-    guess = stage.heads.phoneme(chosen).argmax(dim=1).numpy()
+    guess = stage.heads.phonemes(chosen).argmax(dim=1).numpy()
     voiced = ~np.isnan(data.pitch)
     pitch = stage.heads.pitch(chosen)[:, 0].numpy()
     share = np.bincount(tokens.numpy(), minlength=len(stage.quantizer.codebook)) / len(rows)
@@ -235,6 +256,10 @@ def report(stage: TokenStage, data: TokenData) -> TokenReport:
         speaker_accuracy=accuracy,
         speaker_chance=chance,
     )
+
+
+def _runs(rows: Array) -> int:
+    return 1 + len(rows) // 4096
 
 
 def speaker_probe(
@@ -287,10 +312,12 @@ def token_data(
     log_pitch = np.log(features.hz).reshape(-1, 2).mean(1) - mean_pitch
     voiced = features.voiced.reshape(-1, 2).any(1)
     pitch = np.where(voiced, log_pitch, np.nan)
-    named = labels(item.entry, len(rows), 0.04, stretch) if item.entry.symbols else []
+    halves = labels(item.entry, 2 * len(rows), 0.02, stretch) if item.entry.symbols else []
     return TokenData(
         ssl=rows,
-        phoneme=np.array([inventory[n] for n in named] or [-1] * len(rows), np.int64),
+        phoneme=np.array(
+            [inventory[name] for name in halves] or [-1] * (2 * len(rows)), np.int64
+        ).reshape(-1, 2),
         pitch=pitch[where].astype(np.float32),
         energy=(energy - energy.mean())[where].astype(np.float32),
         speaker=np.full(len(rows), index, np.int64),

@@ -1,8 +1,9 @@
 """Stage 3: the T2S network learns the semantic tokens of (prompt and target) phonemes.
 
-Some rows are an utterance behind another of the same speaker, as at synthesis, the rest one
-utterance alone. Some input tokens are replaced at random, so that one wrong token drawn at
-synthesis does not lead to the next.
+Some rows are an utterance behind another of the same speaker, as at synthesis, some are runs of
+words cut out of several (a small corpus is learnt by heart otherwise), the rest one utterance
+alone. Some input tokens are replaced at random, so that one wrong token drawn at synthesis does
+not lead to the next.
 
 Where the corpus has an alignment, one head of some layers is asked to look at the phoneme that is
 being spoken: attention that would otherwise take days to find its way takes minutes.
@@ -11,7 +12,7 @@ Source: guided attention is Tachibana et al. 2017; here the guide is the true al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,6 +35,9 @@ class T2SSettings:
 
     batch_size: int = 16
     prompt_share: float = 0.3
+    splice_share: float = 0.0  # rows of runs of words; needs the corpus's alignment
+    splice_words: int = 8  # of a run, at most
+    splice_runs: int = 4  # of a row, at most
     max_tokens: int = 300  # prompt and target together
     replaced: float = 0.12  # share of input tokens drawn at random
     dropout: float = 0.0  # drawing the masks costs a fifth of a step on a CPU
@@ -180,7 +184,10 @@ class T2SStage:
 
     def _row(self, rng: np.random.Generator) -> Row:
         item = self.corpus.items[int(rng.integers(len(self.corpus)))]
-        if rng.random() < self.settings.prompt_share:
+        choice = rng.random()
+        if choice > 1 - self.settings.splice_share:
+            return self.splice(item, rng)
+        if choice < self.settings.prompt_share:
             prompt = self.corpus.companion(item, rng)
             if len(prompt.tokens) + len(item.tokens) <= self.settings.max_tokens:
                 return self.join(prompt, item)
@@ -192,15 +199,33 @@ class T2SStage:
         place = self.places.get(item.entry.id, unknown)
         return Row(item.features.phoneme_ids, item.tokens, place)
 
+    def splice(self, item: Item, rng: np.random.Generator) -> Row:
+        """Return runs of words of utterances of one speaker, `item` among them, as one row."""
+        runs: list[Row] = []
+        for index in range(int(rng.integers(1, self.settings.splice_runs + 1))):
+            source = item if index == 0 else self.corpus.companion(item, rng)
+            run = self._run(source, rng)
+            if run is not None and sum(map(_length, [*runs, run])) <= 2 * self.settings.max_tokens:
+                runs.append(run)
+        return _concatenate(runs) if runs else self.alone(item)
+
+    def _run(self, item: Item, rng: np.random.Generator) -> Row | None:
+        """Cut some words and their tokens out of an utterance; None where nothing is aligned."""
+        whole = self.alone(item)
+        bounds = np.concatenate([[0], np.cumsum(item.features.word_lens)])
+        if len(bounds) < 3 or bounds[-1] != len(whole.phonemes) or (whole.place < 0).any():
+            return None
+        count = int(rng.integers(1, min(self.settings.splice_words, len(bounds) - 1) + 1))
+        first = int(rng.integers(len(bounds) - count))
+        start, stop = bounds[first], bounds[first + count]
+        inside = (whole.place >= start) & (whole.place < stop)
+        if not inside.any():
+            return None
+        return Row(whole.phonemes[start:stop], whole.tokens[inside], whole.place[inside] - start)
+
     def join(self, prompt: Item, item: Item) -> Row:
         """Return two utterances as one row, as at synthesis."""
-        first, second = self.alone(prompt), self.alone(item)
-        shifted = np.where(second.place >= 0, second.place + len(first.phonemes), -1)
-        return Row(
-            np.concatenate([first.phonemes, second.phonemes]),
-            np.concatenate([first.tokens, second.tokens]),
-            np.concatenate([first.place, shifted]),
-        )
+        return _concatenate([self.alone(prompt), self.alone(item)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -210,6 +235,17 @@ class Row:
     phonemes: Array
     tokens: Array
     place: Array
+
+
+def _concatenate(rows: Sequence[Row]) -> Row:
+    starts = np.cumsum([0, *(len(row.phonemes) for row in rows[:-1])])
+    return Row(
+        np.concatenate([row.phonemes for row in rows]),
+        np.concatenate([row.tokens for row in rows]),
+        np.concatenate(
+            [np.where(r.place >= 0, r.place + n, -1) for r, n in zip(rows, starts, strict=True)]
+        ),
+    )
 
 
 def _length(row: Row) -> int:

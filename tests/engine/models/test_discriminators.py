@@ -13,11 +13,14 @@ from engine.models.discriminators import (
     DiscriminatorConfig,
     Discriminators,
     PeriodJudge,
+    SpectralJudgeConfig,
+    SpectralJudges,
 )
 from engine.models.official_acoustic_names import (
     discriminator_from_official,
     discriminator_to_official,
 )
+from engine.train.losses import mel_filters
 
 torch.set_num_threads(1)
 
@@ -31,6 +34,19 @@ def test_one_verdict_per_judge_with_every_layer_s_features() -> None:
     for verdict in verdicts[1:]:
         assert len(verdict.features) == len(SLIM.period_channels) + 1
         assert torch.equal(verdict.features[-1].flatten(1), verdict.scores)
+
+
+def test_spectral_judges_hear_level_and_not_phase() -> None:
+    """A wave turned upside down looks the same to them, a louder one does not."""
+    torch.manual_seed(0)
+    config = SpectralJudgeConfig(pictures=((512, 120, 40), (256, 60, 20)), channels=(4, 8))
+    judges = SpectralJudges(24000, mel_filters, config).requires_grad_(False)
+    wave = 0.1 * torch.randn(1, 1, 4800)
+    as_is, inverted, louder = judges(wave), judges(-wave), judges(2 * wave)
+    assert len(as_is) == 2
+    for a, b, c in zip(as_is, inverted, louder, strict=True):
+        torch.testing.assert_close(a.scores, b.scores)
+        assert not torch.allclose(a.scores, c.scores)
 
 
 def test_period_judge_folds_time() -> None:

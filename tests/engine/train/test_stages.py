@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,9 @@ def test_tokens_tell_phonemes(corpus: Corpus) -> None:
     data = TokenData.join(
         [ssl_tokens.token_data(i, i.features.ssl, 1.0, names, speakers) for i in corpus.items]
     )
-    stage = TokenStage(CONFIG, TokenSettings(batch_tokens=64, free_steps=40), LOOP, data)
+    config = replace(CONFIG, ssl_context_blocks=1)
+    settings = TokenSettings(batch_tokens=64, window=8, free_steps=40, autocast=False)
+    stage = TokenStage(config, settings, LOOP, data)
     _train(stage, 80)
     report = ssl_tokens.report(stage, data)
     assert report.phoneme_accuracy > 0.9
@@ -89,6 +92,20 @@ def test_t2s_learns_tokens_and_places(corpus: Corpus) -> None:
     figures = _train(stage, 60)
     assert np.mean([f["tokens"] for f in figures[-5:]]) < 0.6 * figures[0]["tokens"]
     assert np.mean([f["guide"] for f in figures[-5:]]) < figures[0]["guide"]
+
+
+def test_spliced_rows_keep_tokens_with_their_phonemes(corpus: Corpus) -> None:
+    """However the runs are cut, each token of the conftest's corpus is its phoneme's."""
+    places = {item.entry.id: item.place for item in corpus.items}
+    settings = T2SSettings(splice_words=3, splice_runs=3, guide_layers=())
+    stage = T2SStage(T2S_CONFIG, settings, LOOP, corpus, places)
+    lengths = set()
+    for seed in range(20):
+        row = stage.splice(corpus.items[seed % 8], np.random.default_rng(seed))
+        assert np.array_equal(row.phonemes[row.place] - 10, row.tokens)
+        assert len(row.tokens) == 2 * len(row.phonemes)
+        lengths.add(len(row.phonemes))
+    assert 1 <= min(lengths) <= 3 < max(lengths) <= 9
 
 
 def test_nano_recipe_fits_together() -> None:
