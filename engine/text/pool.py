@@ -21,13 +21,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from engine.errors import EngineFailed, InvalidParameter, Overloaded
 from engine.model_config import SymbolSet
-from engine.text.frontend import Frontend
-from engine.text.lexicon import Lexicon
 from engine.types import Language, Phonemes
+
+if TYPE_CHECKING:
+    from engine.text.frontend import Frontend
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,10 @@ class FrontendConfig:
         Raises:
             SovitsError: Whatever Frontend raises.
         """
+        # Imported here: a server whose frontends are processes needs none of it itself.
+        from engine.text.frontend import Frontend
+        from engine.text.lexicon import Lexicon
+
         lexicon = Lexicon.read(self.lexicon) if self.lexicon else None
         return Frontend(
             self.symbol_set, lexicon=lexicon, g2pw_dir=self.g2pw_dir, digits=self.digits

@@ -7,13 +7,16 @@ together, so the feature names below are part of the data format.
 
 from __future__ import annotations
 
-import gzip
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cache
-from importlib.resources import files
 
+from engine.text.word_table import WordTable
+
+# Sorted: the order breaks ties.
+_TAGS = (
+    "# $ '' , -LRB- -RRB- . : CC CD DT EX FW IN JJ JJR JJS LS MD NN NNP NNPS NNS PDT POS PRP PRP$ "
+    "RB RBR RBS RP SYM TO UH VB VBD VBG VBN VBP VBZ WDT WP WP$ WRB ``"
+).split()
 _START = ("-START-", "-START2-")
 _END = ("-END-", "-END2-")
 
@@ -46,19 +49,17 @@ def _features(
     yield f"i+2 word {context[at + 2]}"
 
 
-@dataclass(frozen=True, slots=True)
 class Tagger:
     """An averaged perceptron.
 
-    Attributes:
-        weights: Feature to tag to weight.
+    Args:
+        weights: By feature, `TAG WEIGHT TAG WEIGHT ...`.
         common: Words that have one tag nearly always.
-        tags: Every tag, sorted: the order breaks ties.
     """
 
-    weights: Mapping[str, Mapping[str, float]]
-    common: Mapping[str, str]
-    tags: tuple[str, ...]
+    def __init__(self, weights: WordTable, common: WordTable) -> None:
+        self._weights = weights
+        self._common = common
 
     def tag(self, words: Sequence[str]) -> list[str]:
         """Return one tag per word of a sentence; punctuation marks are words too."""
@@ -66,7 +67,7 @@ class Tagger:
         before, before2 = _START
         tags: list[str] = []
         for index, word in enumerate(words):
-            tag = self.common.get(word)
+            tag = self._common.get(word)
             if tag is None:
                 tag = self._best(_features(word, context, index + 2, before, before2))
             tags.append(tag)
@@ -74,16 +75,17 @@ class Tagger:
         return tags
 
     def _best(self, features: Iterator[str]) -> str:
-        scores: dict[str, float] = dict.fromkeys(self.tags, 0.0)
+        scores = dict.fromkeys(_TAGS, 0.0)
         for feature in features:
-            for tag, weight in self.weights.get(feature, {}).items():
-                scores[tag] += weight
-        return max(self.tags, key=lambda tag: (scores[tag], tag))
+            numbers = (self._weights.get(feature) or "").split()
+            for tag, weight in zip(numbers[::2], numbers[1::2], strict=True):
+                scores[tag] += float(weight)
+        return max(_TAGS, key=lambda tag: (scores[tag], tag))
 
 
 @cache
 def tagger() -> Tagger:
-    """Return the packaged tagger; reading it takes 0.3 s and 60 MB, so it is read on demand."""
-    packed = files("engine.text").joinpath("data/en_tagger.json.gz").read_bytes()
-    data = json.loads(gzip.decompress(packed))
-    return Tagger(data["weights"], data["common"], tuple(data["tags"]))
+    """Return the packaged tagger, read on demand: 5 MB, which most texts do not need."""
+    return Tagger(
+        WordTable.packaged("en_tagger.txt.gz"), WordTable.packaged("en_common_tags.txt.gz")
+    )

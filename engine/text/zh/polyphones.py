@@ -10,9 +10,7 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Protocol
 
-from pypinyin import Style, lazy_pinyin
-from pypinyin.phrases_dict import phrases_dict
-
+from engine.text.word_table import WordTable
 from engine.text.zh.words import Token
 
 PARTICLES = frozenset("的地得了着")  # neutral as a rule, so another reading must be said to be one
@@ -71,23 +69,48 @@ def _contexts() -> Mapping[str, tuple[_Context, ...]]:
     return MappingProxyType({char: tuple(rows) for char, rows in table.items()})
 
 
-@lru_cache(maxsize=65536)
+@cache
+def _phrases() -> WordTable:
+    return WordTable.packaged("zh_phrases.txt.gz")
+
+
+@cache
+def _characters() -> WordTable:
+    return WordTable.packaged("zh_readings.txt.gz")
+
+
+@lru_cache(maxsize=4096)
 def dictionary_pinyin(word: str) -> tuple[str, ...]:
     """Return pypinyin's reading of `word` by itself, one entry per character.
 
-    The entry of a character without a reading is no syllable, mostly the character itself.
+    The longest phrase at each place is read as a whole. The entry of a character without a reading
+    is no syllable but the character itself.
     """
-    read = lazy_pinyin(word, style=Style.TONE3, neutral_tone_with_five=True)
-    if len(read) == len(word):
-        return tuple(read)
-    # Characters without a reading come back in one lump.
-    singles = (lazy_pinyin(c, style=Style.TONE3, neutral_tone_with_five=True) for c in word)
-    return tuple(single[0] for single in singles)
+    pinyins: list[str] = []
+    while (at := len(pinyins)) < len(word):
+        phrase, is_cut_short = _phrase_at(word, at)
+        if phrase:
+            pinyins += phrase.split(" ")
+            continue
+        # pypinyin looks for no phrase in what could begin one; the v1 packs were trained so.
+        end = len(word) if is_cut_short else at + 1
+        pinyins += [_characters().get(char) or char for char in word[at:end]]
+    return tuple(pinyins)
+
+
+def _phrase_at(word: str, start: int) -> tuple[str, bool]:
+    """Return the reading of the longest phrase at `start` and whether `word` ends within one."""
+    longest = ""
+    for end in range(start + 1, len(word) + 1):
+        if not _phrases().has_prefix(word[start:end]):
+            return longest, False
+        longest = _phrases().get(word[start:end]) or longest
+    return longest, True
 
 
 def is_phrase(word: str) -> bool:
     """Whether a dictionary lists `word`, of two characters or more, as a whole."""
-    return len(word) > 1 and (word in phrases_dict or word in corrections())
+    return len(word) > 1 and (word in _phrases() or word in corrections())
 
 
 class PhrasePinyin:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 
 import pytest
@@ -84,3 +85,29 @@ def test_phrases() -> None:
     assert is_phrase("银行")
     assert is_phrase("炸鸡")
     assert not is_phrase("行")
+
+
+def test_reads_as_pypinyin_does() -> None:
+    """The packaged tables give pypinyin's readings, of phrases, of their parts and of pairs."""
+    pypinyin = pytest.importorskip("pypinyin", reason="the tables were made from it")
+    from pypinyin.phrases_dict import phrases_dict
+
+    phrases = random.Random(1).sample(sorted(phrases_dict), 1500)
+    parts = [phrase[start:] for phrase in phrases for start in (1, 2)]
+    parts += [phrase[:-1] for phrase in phrases]
+    pairs = [one + other for one, other in zip(phrases, phrases[1:], strict=False)]
+    for word in filter(None, phrases + parts + pairs):
+        style = pypinyin.Style.TONE3
+        expected = pypinyin.lazy_pinyin(word, style=style, neutral_tone_with_five=True)
+        assert list(dictionary_pinyin(word)) == expected, word
+
+
+def test_every_character_is_read_as_pypinyin_reads_it() -> None:
+    """Where a reading is a syllable, the table has it; elsewhere neither has one."""
+    pypinyin = pytest.importorskip("pypinyin", reason="the tables were made from it")
+    for code in range(0x4E00, 0xA000, 3):
+        read = pypinyin.lazy_pinyin(
+            chr(code), style=pypinyin.Style.TONE3, neutral_tone_with_five=True
+        )
+        found = dictionary_pinyin(chr(code))
+        assert [parse_syllable(p) for p in found] == [parse_syllable(p) for p in read], chr(code)
