@@ -44,6 +44,8 @@ class SessionResumed:
 
     session_id: str
     contexts: Sequence[str] = ()
+    received: Mapping[str, int] = field(default_factory=dict)  # characters that arrived, by context
+    ended: Sequence[str] = ()  # contexts whose end arrived
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class SegmentStarted:
     end: int = 0
     pause_ms: int = 0  # silence that is part of its audio, at the end
     norm: str = ""
+    trimmed_ms: int = 0  # leading silence the server left out
 
 
 @dataclass(frozen=True, slots=True)

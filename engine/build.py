@@ -14,7 +14,16 @@ from engine.client import VoiceInfo
 from engine.config import EngineConfig
 from engine.errors import EngineFailed, InvalidParameter
 from engine.messages import Event, Failed, Ready, Spoken
-from engine.types import Language, Phonemes, Sampling, SentenceJob, Style, Word
+from engine.types import (
+    MAX_LEADING_SILENCE_MS,
+    Language,
+    Phonemes,
+    Sampling,
+    SentenceJob,
+    Style,
+    SynthesisParams,
+    Word,
+)
 from engine.voice_source import VoiceSource, VoiceTable
 from engine.worker import Worker
 
@@ -102,6 +111,7 @@ class _WarmUp:
                 sentence_index=0,
                 phonemes=_some_phonemes(style),
                 voice_id=infos[0].id,
+                params=SynthesisParams(leading_silence_ms=MAX_LEADING_SILENCE_MS),
             )
         )
         if not self._done.wait(_WARM_UP_TIMEOUT_S):

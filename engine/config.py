@@ -20,6 +20,7 @@ class EngineConfig:
     pack: Path | None = None  # folder of a model pack; None only for the fake backend
     voices_dir: Path | None = None  # the user's voices, besides those in the pack
     num_slots: int = 8  # sentences decoded at once
+    max_jobs: int = 2048  # sentences in the engine, those that wait included; more are refused
     max_positions: int = 1024  # phonemes + tokens one slot holds; 1024 is some 30 s of speech
     precision: str = "fp32"  # of the T2S graphs: fp32, int8, or auto: the faster here
     semantic_threads: int = 1
@@ -35,6 +36,7 @@ class EngineConfig:
             raise InvalidParameter("engine.precision", self.precision, valid)
         for name, low, high in (
             ("num_slots", 1, 256),
+            ("max_jobs", 1, 100_000),
             ("max_positions", 64, 4000),
             ("semantic_threads", 1, 256),
             ("acoustic_threads", 1, 256),

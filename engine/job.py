@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from engine.chunking import Chunk, ChunkPlan, ChunkSchedule
 from engine.collapse import Collapse, CollapseGuard, token_limit
 from engine.errors import TextError
+from engine.leading_silence import LeadingSilence, kept_ms
+from engine.limiter import limit
 from engine.noise import exponential
 from engine.playout import PlayoutClock
 from engine.sampling import Sampler
 from engine.scheduler import JobView, Phase
-from engine.types import TOKEN_HZ, FloatArray, SentenceJob, Style
-from engine.vocoding import VocoderStream, lookahead
+from engine.types import (
+    TOKEN_HZ,
+    AudioChunk,
+    FloatArray,
+    IntArray,
+    Priority,
+    SentenceJob,
+    Style,
+)
+from engine.vocoding import VocoderOutput, VocoderStream, lookahead
 
+# What a class is worth in seconds before silence: a live stream goes before a telephone call when
+# it is that much nearer to it, a batch job when nobody else would run dry for so long. Slack
+# shrinks with time, so nobody waits for ever.
+_HEAD_START_S = {Priority.TELEPHONY: 0.3, Priority.LIVE: 0.0, Priority.BATCH: -5.0}
 MAX_RETRIES = 2  # times a collapsed sentence goes on from its last healthy token with other draws
 _SEED_STRIDE = 0x9E3779B97F4A7C15  # odd, so that retries of one seed never meet another's soon
 # Typical speech; only used to guess how long the sentences before this one will still take.
@@ -59,6 +75,8 @@ class Job:
         self.is_cancelled = False
         self.attempt = 0
         self.collapse: Collapse | None = None
+        self._silence: LeadingSilence | None = None  # begun with the first vocoder step
+        self._unheard: list[VocoderOutput] = []  # steps without samples of their own yet
         self._vocab_size = vocab_size
         room = max_positions - self.prefill_size
         if room < 1:
@@ -136,6 +154,37 @@ class Job:
         self._sampler = self._new_sampler()
         return dropped
 
+    def hear(
+        self, output: VocoderOutput, sample_rate_hz: int, *, is_final: bool
+    ) -> AudioChunk | None:
+        """Return what a vocoder step gives to the listener; None while all of it is held back.
+
+        Gain, leading silence and pause are applied here, each the same however tokens were cut.
+        """
+        job = self.job
+        if self._silence is None:
+            self._silence = LeadingSilence(sample_rate_hz, kept_ms(job.params))
+        had_begun = self._silence.has_begun
+        samples = limit(output.samples, gain_db=self.style.gain_db)
+        samples = self._silence.push(samples, final=is_final)
+        self._unheard.append(replace(output, samples=samples[:0]))
+        if not self._silence.has_begun:
+            return None
+        steps, self._unheard = self._unheard, []
+        if is_final:
+            pause = np.zeros(job.pause_ms * sample_rate_hz // 1000, np.float32)
+            samples = np.concatenate([samples, pause])
+        return AudioChunk(
+            job_id=job.job_id,
+            sentence_index=job.sentence_index,
+            samples=samples,
+            sample_rate_hz=sample_rate_hz,
+            is_final=is_final,
+            num_tokens=sum(step.num_tokens for step in steps),
+            token_phonemes=_joined([step.token_phonemes for step in steps]),
+            num_trimmed=0 if had_begun else self._silence.num_trimmed,
+        )
+
     def view(self, deadline_s: float) -> JobView:
         """Return what the scheduler may know."""
         if self.chunks:
@@ -148,7 +197,7 @@ class Job:
             sentence_index=self.job.sentence_index,
             utterance_id=self.job.utterance_id,
             phase=self.phase,
-            deadline_s=deadline_s,
+            deadline_s=deadline_s - _HEAD_START_S[self.job.priority],
             tokens_to_chunk=missing,
             chunk_tokens=chunk,
             has_credit=self.clock.has_credit,
@@ -161,3 +210,8 @@ class Job:
         if self.phase is Phase.SPEAKING:
             return (len(self.tokens) - self.num_spoken) / TOKEN_HZ
         return max(0.0, _SECONDS_PER_PHONEME * len(self.job.phonemes) - self.produced_s)
+
+
+def _joined(parts: Sequence[IntArray | None]) -> IntArray | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if len(known) == len(parts) else None

@@ -13,20 +13,18 @@ import multiprocessing
 import queue
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
+from engine.base_engine import BaseEngine
 from engine.build import start_worker
-from engine.client import EngineInfo, EngineStats, VoiceInfo
+from engine.client import EngineStats
 from engine.config import EngineConfig
 from engine.dispatch import dispatch
-from engine.engine_session import EngineSession
 from engine.errors import EngineFailed
 from engine.messages import Close, Command, Event, StartFailed
-from engine.types import AudioChunk, SentenceJob
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +32,7 @@ _CLOSE_TIMEOUT_S = 5.0
 _RESTART_DELAYS_S = (0.0, 1.0, 5.0, 15.0)  # the last one repeats
 
 
-class ProcessEngine:
+class ProcessEngine(BaseEngine):
     """An EngineClient whose worker lives in a spawned process."""
 
     def __init__(
@@ -46,29 +44,13 @@ class ProcessEngine:
             config: Must be picklable, which it is.
             on_restart: Called on the loop each time the engine is back after a death.
         """
-        self._config = config
+        super().__init__(config)
         self._on_restart = on_restart
-        self._session = EngineSession(self._send)
         self._process: SpawnProcess | None = None
         self._outbox: _Outbox | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._died = asyncio.Event()
         self._num_restarts = 0
-
-    @property
-    def info(self) -> EngineInfo:
-        """See EngineClient."""
-        return self._session.info
-
-    @property
-    def is_ready(self) -> bool:
-        """See EngineClient."""
-        return self._session.is_ready
-
-    @property
-    def voices(self) -> Mapping[str, VoiceInfo]:
-        """See EngineClient."""
-        return self._session.voices
 
     @property
     def pid(self) -> int | None:
@@ -88,29 +70,11 @@ class ProcessEngine:
         self._send(Close())
         if self._process is not None:
             await asyncio.to_thread(_stop, self._process)
-        self._session.fail_all(EngineFailed("the engine was closed"))
-
-    def synthesize(
-        self, job: SentenceJob
-    ) -> AbstractAsyncContextManager[AsyncIterator[AudioChunk]]:
-        """See EngineClient."""
-        return self._session.synthesize(job)
-
-    def grant(self, utterance_id: str, audio_s: float) -> None:
-        """See EngineClient."""
-        self._session.grant(utterance_id, audio_s)
-
-    def forget(self, utterance_id: str) -> None:
-        """See EngineClient."""
-        self._session.forget(utterance_id)
-
-    async def reload_voices(self) -> None:
-        """See EngineClient."""
-        await self._session.reload_voices()
+        self._fail_all(EngineFailed("the engine was closed"))
 
     async def stats(self) -> EngineStats:
         """See EngineClient."""
-        return replace(await self._session.stats(), restarts=self._num_restarts)
+        return replace(await super().stats(), restarts=self._num_restarts)
 
     async def _spawn(self) -> None:
         """Start a process and wait until it is warm."""
@@ -122,7 +86,7 @@ class ProcessEngine:
         self._process.start()
         theirs.close()  # so that its death ends our reads
         self._died.clear()
-        ready = self._session.expect_ready()
+        ready = self._expect_ready()
         self._outbox = _Outbox(ours)
         loop = asyncio.get_running_loop()
         threading.Thread(
@@ -135,7 +99,7 @@ class ProcessEngine:
         try:
             while True:
                 event = connection.recv()
-                loop.call_soon_threadsafe(self._session.handle, event)
+                loop.call_soon_threadsafe(self._handle, event)
         except (EOFError, OSError):
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._on_death, connection)
@@ -143,8 +107,8 @@ class ProcessEngine:
     def _on_death(self, connection: Connection) -> None:
         connection.close()
         error = EngineFailed("the engine process died; it is being restarted")
-        self._session.fail_all(error)
-        self._session.handle(StartFailed(error))
+        self._fail_all(error)
+        self._handle(StartFailed(error))
         self._died.set()
 
     async def _supervise(self) -> None:

@@ -27,6 +27,7 @@ Array = NDArray[Any]
 
 TOKEN_HZ = 25  # semantic tokens per second, every version
 FRAMES_PER_TOKEN = 2  # a frame is 20 ms
+MAX_LEADING_SILENCE_MS = 2000
 
 
 class Language(StrEnum):
@@ -144,12 +145,17 @@ class SynthesisParams:
     noise_scale: float = 0.5  # of the latent prior
     seed: int = 0  # audio is a function of seed, text, voice and parameters
     mode: StreamMode = StreamMode.BALANCED
+    # At most this much before the speech of a sentence; None: as engine.leading_silence has it.
+    leading_silence_ms: int | None = None
 
     def __post_init__(self) -> None:
         _check_sampling(self)
         _check("speed", self.speed, 0.5, 2.0)
         _check("noise_scale", self.noise_scale, 0.0, 1.0)
         _check("seed", self.seed, 0, 2**63 - 1, kind=int)
+        if self.leading_silence_ms is not None:
+            most = MAX_LEADING_SILENCE_MS
+            _check("leading_silence_ms", self.leading_silence_ms, 0, most, kind=int)
         if self.mode not in tuple(StreamMode):
             valid = ", ".join(StreamMode)
             raise InvalidParameter("mode", self.mode, valid)
@@ -196,6 +202,14 @@ class Voice:
     consent: str = ""  # who agreed to the use of this voice, in the enroller's words
 
 
+class Priority(StrEnum):
+    """How urgent a listener is; see engine/job.py for what it is worth."""
+
+    TELEPHONY = "telephony"
+    LIVE = "live"
+    BATCH = "batch"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SentenceJob:
     """One sentence for the engine.
@@ -212,13 +226,15 @@ class SentenceJob:
     style: str = "default"
     params: SynthesisParams = field(default_factory=SynthesisParams)
     pause_ms: int = 0  # silence appended to its audio
+    priority: Priority = Priority.LIVE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AudioChunk:
-    """PCM from one vocoder step: float32 [N], mono, in [-1, 1].
+    """PCM from one or more vocoder steps: float32 [N], mono, in [-1, 1].
 
-    Chunks of a job come in order; `is_final` marks the last, which may be empty.
+    Chunks of a job come in order; `is_final` marks the last, which may be empty. Samples and
+    `num_trimmed` of all chunks together are the tokens' 40 ms each (at speed 1) and the pause.
     """
 
     job_id: int
@@ -228,6 +244,7 @@ class AudioChunk:
     is_final: bool
     num_tokens: int = 0  # semantic tokens this chunk was made from
     token_phonemes: IntArray | None = None  # [num_tokens] index of the phoneme spoken, monotone
+    num_trimmed: int = 0  # samples of its tokens left out before `samples`; only in the first chunk
 
     def __post_init__(self) -> None:
         assert self.samples.dtype == np.float32 and self.samples.ndim == 1

@@ -25,18 +25,19 @@ from engine.bert_features import phoneme_bert
 from engine.chunking import Chunk
 from engine.client import EngineInfo, EngineStats, VoiceInfo
 from engine.config import EngineConfig
-from engine.errors import EngineFailed, SovitsError
+from engine.errors import EngineFailed, Overloaded, SovitsError
 from engine.job import Job
-from engine.limiter import limit
 from engine.messages import Event, Failed, Spoken
 from engine.playout import PlayoutClock
 from engine.scheduler import Decode, JobView, Phase, Policy, Prefill, Scheduler, StepCosts
 from engine.types import AudioChunk, FloatArray, Sampling, SentenceJob, Style
-from engine.vocoding import VocoderOutput, VocoderStream
+from engine.vocoding import VocoderStream
 from engine.voice_source import VoiceSource
 
 logger = logging.getLogger(__name__)
 
+# How torch (CPU, CUDA), ONNX Runtime and C++ say it, lacking a type in common.
+_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "allocate memory", "bad_alloc")
 _COST_MEMORY = 0.9  # weight of the past when a measured step cost is averaged in
 
 
@@ -61,6 +62,7 @@ class Worker:
         self._scheduler = Scheduler(Policy(num_slots=num_slots, max_batch=num_slots), StepCosts())
         self._free_slots = list(range(num_slots))  # a heap: low slots first keep a batch dense
         self._jobs: dict[int, Job] = {}  # insertion order is arrival order
+        self._in_step: list[Job] = []  # those in the semantic lane's network call
         self._clocks: dict[str, PlayoutClock] = {}
         self._stats = EngineStats()
         self._steps_by_batch: dict[int, int] = {}
@@ -93,10 +95,12 @@ class Worker:
             with self._changed:
                 self._add(submitted, style)
                 self._changed.notify_all()
-        except SovitsError as error:
-            self._emit(Failed(submitted.job_id, error))
+        except Exception as error:
+            self._emit(Failed(submitted.job_id, _as_engine_error(error, submitted.job_id)))
 
     def _add(self, submitted: SentenceJob, style: Style) -> None:
+        if len(self._jobs) >= self._config.max_jobs:
+            raise Overloaded(f"{len(self._jobs)} sentences are in the engine; try again shortly")
         clock = self._clock_of(submitted.utterance_id)
         job = Job(
             submitted,
@@ -169,7 +173,14 @@ class Worker:
 
     def _run_lane(self, step: Callable[[], bool]) -> None:
         while not self._is_closing:
-            if step():
+            try:
+                if step():
+                    continue
+            except Exception as error:
+                # What a job or a network raises is caught where it is called. This is a bug of
+                # ours: it costs the open sentences, never the lane, or all would wait for ever.
+                logger.exception("a lane of the engine failed")
+                self._fail_all(error, is_semantic=step == self._semantic_step)
                 continue
             with self._changed:
                 # Deadlines do not create work, only changes do; the timeout is for credit that
@@ -185,6 +196,7 @@ class Worker:
                 return False
             ids = (work.job_id,) if isinstance(work, Prefill) else work.job_ids
             jobs = [self._jobs[job_id] for job_id in ids]
+            self._in_step = jobs
             for job in jobs:
                 job.is_in_step = True
             if isinstance(work, Prefill):
@@ -198,8 +210,10 @@ class Worker:
         elapsed = self._clock() - started
         with self._changed:
             self._note_semantic_cost(work, jobs, elapsed)
-            for job, result in zip(jobs, results, strict=True):
+            self._in_step = []
+            for job in jobs:
                 job.is_in_step = False
+            for job, result in zip(jobs, results, strict=True):
                 self._take(job, result)
             self._changed.notify_all()
         return True
@@ -216,16 +230,17 @@ class Worker:
             job.is_vocoding = True
             job.num_spoken += chunk.num_new
         started = self._clock()
-        output = self._vocode(job, chunk)
+        spoken = self._vocode(job, chunk)
         elapsed = self._clock() - started
         with self._changed:
             job.is_vocoding = False
             self._count(busy_s=elapsed)
-            if isinstance(output, Exception):
-                self._fail(job, output)
+            if isinstance(spoken, Exception):
+                self._fail(job, spoken)
             elif not job.is_cancelled:
                 self._note_vocode_cost(chunk.num_new, elapsed)
-                self._speak(job, output, is_final=chunk.is_last)
+                if spoken is not None:
+                    self._speak(job, spoken)
             self._changed.notify_all()
         return True
 
@@ -246,7 +261,7 @@ class Worker:
             ids = np.concatenate([style.prompt_phoneme_ids, phonemes.ids])
             return self._backend.semantic.prefill(job.slot, ids, bert, style.prompt_tokens)
         except Exception as error:
-            return _as_engine_error(error, job)
+            return _as_engine_error(error, job.job.job_id)
 
     def _decode(self, jobs: Sequence[Job]) -> list[FloatArray | Exception]:
         """Make one step for all rows; when it fails, find out for each row alone."""
@@ -256,22 +271,25 @@ class Worker:
             return list(self._backend.semantic.decode(slots, tokens))
         except Exception as error:
             if len(jobs) == 1:
-                return [_as_engine_error(error, jobs[0])]
+                return [_as_engine_error(error, jobs[0].job.job_id)]
         return [result for job in jobs for result in self._decode([job])]
 
-    def _vocode(self, job: Job, chunk: Chunk) -> VocoderOutput | Exception:
+    def _vocode(self, job: Job, chunk: Chunk) -> AudioChunk | Exception | None:
+        """Return a chunk's audio, None while all of it is leading silence."""
+        acoustic = self._backend.acoustic
         try:
             if job.vocoder is None:
                 job.vocoder = VocoderStream(
-                    self._backend.acoustic,
+                    acoustic,
                     job.job.phonemes,
                     job.style.vector,
                     sentence_index=job.job.sentence_index,
                     params=job.job.params,
                 )
-            return job.vocoder.step(chunk.tokens, chunk.num_new, final=chunk.is_complete)
+            output = job.vocoder.step(chunk.tokens, chunk.num_new, final=chunk.is_complete)
+            return job.hear(output, acoustic.sample_rate_hz, is_final=chunk.is_last)
         except Exception as error:
-            return _as_engine_error(error, job)
+            return _as_engine_error(error, job.job.job_id)
 
     # ── under the lock ──────────────────────────────────────────────────────────────────────────
 
@@ -304,39 +322,36 @@ class Worker:
             return
         try:
             forgotten = job.take_logits(result)
-        except SovitsError as error:
-            self._fail(job, error)
+            if forgotten and job.phase is Phase.DECODING:
+                assert job.slot is not None
+                self._backend.semantic.rewind(job.slot, forgotten)
+        except Exception as error:
+            self._fail(job, _as_engine_error(error, job.job.job_id))
             return
         self._count(tokens=1)
         if job.phase is not Phase.DECODING:
             self._release_slot(job)
-        elif forgotten:
-            assert job.slot is not None
-            self._backend.semantic.rewind(job.slot, forgotten)
 
-    def _speak(self, job: Job, output: VocoderOutput, *, is_final: bool) -> None:
-        rate = self._backend.acoustic.sample_rate_hz
-        samples = limit(output.samples, gain_db=job.style.gain_db)
-        if is_final:
-            pause = np.zeros(job.job.pause_ms * rate // 1000, np.float32)
-            samples = np.concatenate([samples, pause])
-        audio_s = len(samples) / rate
+    def _speak(self, job: Job, chunk: AudioChunk) -> None:
+        audio_s = len(chunk.samples) / chunk.sample_rate_hz
         job.produced_s += audio_s
         job.clock.produce(audio_s, self._clock())
         self._count(audio_s=audio_s)
-        chunk = AudioChunk(
-            job_id=job.job.job_id,
-            sentence_index=job.job.sentence_index,
-            samples=samples,
-            sample_rate_hz=rate,
-            is_final=is_final,
-            num_tokens=output.num_tokens,
-            token_phonemes=output.token_phonemes,
-        )
         self._emit(Spoken(chunk))
-        if is_final:
+        if chunk.is_final:
             self._count(jobs_done=1, jobs_collapsed=int(job.collapse is not None))
             self._drop(job)
+
+    def _fail_all(self, error: Exception, *, is_semantic: bool) -> None:
+        """End every open job after a bug in a lane; only the lane itself may free its slots."""
+        with self._changed:
+            stuck: list[Job] = []
+            if is_semantic:
+                stuck, self._in_step = self._in_step, []
+            for job in stuck:
+                job.is_in_step = False
+            for job in [*self._jobs.values(), *stuck]:
+                self._fail(job, _as_engine_error(error, job.job.job_id))
 
     def _fail(self, job: Job, error: Exception) -> None:
         if not job.is_cancelled:
@@ -354,10 +369,14 @@ class Worker:
         self._changed.notify_all()
 
     def _release_slot(self, job: Job) -> None:
-        if job.slot is not None:
-            self._backend.semantic.release(job.slot)
-            heapq.heappush(self._free_slots, job.slot)
-            job.slot = None
+        if job.slot is None:
+            return
+        slot, job.slot = job.slot, None
+        try:
+            self._backend.semantic.release(slot)
+        except Exception:  # the next prefill fills the slot anew, and says so if it cannot
+            logger.exception("slot %d was not released cleanly", slot)
+        heapq.heappush(self._free_slots, slot)
 
     def _count(self, **increments: float) -> None:
         changes = {name: getattr(self._stats, name) + by for name, by in increments.items()}
@@ -387,9 +406,11 @@ def _mix(old: float, measured: float) -> float:
     return _COST_MEMORY * old + (1 - _COST_MEMORY) * measured
 
 
-def _as_engine_error(error: Exception, job: Job) -> Exception:
+def _as_engine_error(error: Exception, job_id: int) -> Exception:
     """Keep deliberate errors; log any other with its trace and hide its text."""
     if isinstance(error, SovitsError):
         return error
-    logger.error("job %d failed", job.job.job_id, exc_info=error)
-    return EngineFailed(f"the engine failed on this sentence (job {job.job.job_id})")
+    logger.error("job %d failed", job_id, exc_info=error)
+    if isinstance(error, MemoryError) or any(sign in str(error) for sign in _OUT_OF_MEMORY):
+        return Overloaded(f"there is no memory for this sentence now (job {job_id})")
+    return EngineFailed(f"the engine failed on this sentence (job {job_id})")

@@ -208,11 +208,17 @@ class SessionUpdated:
 
 @dataclass(frozen=True, slots=True)
 class SessionResumed:
-    """The session goes on over this socket; what was missed follows."""
+    """The session goes on over this socket; what was missed follows.
+
+    What a client sent while the old socket broke may not have come: `received` counts each
+    context's characters that did, `ended` names those whose end did.
+    """
 
     TYPE: ClassVar[str] = "session.resumed"
     session_id: str
     contexts: tuple[str, ...]
+    received: dict[str, int] = field(default_factory=dict)
+    ended: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +254,7 @@ class SegmentStarted:
     end: int
     pause_ms: int = 0  # silence that is part of the sentence's audio, at its end
     norm: str | None = None
+    trimmed_ms: int = 0  # leading silence left out; audio = tokens * 40 - trimmed_ms + pause_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +284,7 @@ class SegmentDone:
     ctx: str
     seg: int
     pts_end: int
-    tokens: int = 0  # semantic tokens spoken, 40 ms each at speed 1
+    tokens: int = 0  # semantic tokens, 40 ms each at speed 1, less the segment's trimmed_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +303,7 @@ class Usage:
 
     chars: int
     audio_ms: int
-    gpu_ms: int | None = None  # where the engine measures it per context
+    engine_ms: int | None = None  # the networks' time, its share of every batch
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,8 @@ class Settings:
     repetition_penalty: Annotated[float, Range(1.0, 2.0)] | None = None
     noise_scale: Annotated[float, Range(0.0, 1.0)] = 0.5
     mode: Literal["exact", "balanced", "fast"] = "balanced"
+    # What a sentence may begin with; None: 60, and in exact mode, as at 2000, all there is.
+    leading_silence_ms: Annotated[int, Range(0, 2000)] | None = None
     # 2**53 - 1: a JSON number that JavaScript clients can hold.
     seed: Annotated[int, Range(0, 2**53 - 1)] | None = None  # None: a new one per context
     profile: Literal["vtuber", "callbot", "bench"] | None = None  # a set of the fields below

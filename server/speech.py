@@ -11,6 +11,7 @@ from engine.types import (
     AudioChunk,
     Language,
     Phonemes,
+    Priority,
     Sampling,
     Sentence,
     SentenceJob,
@@ -142,6 +143,7 @@ class Speech:
             noise_scale=settings.noise_scale,
             seed=self._seed,
             mode=StreamMode(settings.mode),
+            leading_silence_ms=settings.leading_silence_ms,
         )
         return SentenceJob(
             job_id=self._services.new_job_id(),
@@ -152,6 +154,7 @@ class Speech:
             style=settings.style,
             params=params,
             pause_ms=spoken.sentence.pause_ms,
+            priority=Priority(settings.priority),
         )
 
 

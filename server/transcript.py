@@ -44,6 +44,7 @@ class SentenceTimes:
         """Take the next chunk."""
         samples = len(chunk.samples) * CLOCK_HZ // chunk.sample_rate_hz
         pause = self.sentence.pause_ms * CLOCK_HZ // 1000 if chunk.is_final else 0
+        trimmed = chunk.num_trimmed * CLOCK_HZ // chunk.sample_rate_hz
         begins, speech = self.pts_end, max(0, samples - pause)
         self.pts_end += samples
         self._speech_end = begins + speech
@@ -51,8 +52,8 @@ class SentenceTimes:
         self.num_tokens += chunk.num_tokens
         if chunk.token_phonemes is not None:
             for i, phoneme in enumerate(chunk.token_phonemes):
-                end = begins + speech * (i + 1) // len(chunk.token_phonemes)
-                self._phoneme_ends[int(phoneme)] = end
+                end = (trimmed + speech) * (i + 1) // len(chunk.token_phonemes)
+                self._phoneme_ends[int(phoneme)] = begins + max(0, end - trimmed)
 
     @property
     def is_aligned(self) -> bool:

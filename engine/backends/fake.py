@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from engine.types import FRAMES_PER_TOKEN, FloatArray, IntArray, Language, Style
 
 NOTICE = "fake backend, tones only"
 _LATENT_DIM = 4
+_SILENT = 1023  # a token without a tone; the others are below 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class FakeScript:
     """How the fake backend behaves; all times in seconds, slept on the calling lane."""
 
     tokens_per_phoneme: int = 3
+    silent_tokens: int = 0  # before each sentence's tones
     prefill_s: float = 0.0
     step_s: float = 0.0
     step_per_row_s: float = 0.0
@@ -43,13 +46,25 @@ def expected_tokens(phoneme_ids: IntArray, prompt_tokens: IntArray, script: Fake
     """Return the tokens the fake backend speaks for a sentence: int64 [T]."""
     count = max(12, script.tokens_per_phoneme * len(phoneme_ids))
     salt = int(phoneme_ids.sum()) + 7 * int(prompt_tokens.sum())
-    return (np.arange(count, dtype=np.int64) * 37 + salt) % 1000
+    tones = (np.arange(count, dtype=np.int64) * 37 + salt) % 1000
+    return np.concatenate([np.full(script.silent_tokens, _SILENT, np.int64), tones])
 
 
+@lru_cache(maxsize=1025)
 def tone(token: int, hop: int, sample_rate_hz: int) -> FloatArray:
     """Return the samples of one token: a sine of 200 + 2 * token Hz, whole, float32 [2 * hop]."""
+    if token == _SILENT:
+        return np.zeros(FRAMES_PER_TOKEN * hop, np.float32)
     time_s = np.arange(FRAMES_PER_TOKEN * hop) / sample_rate_hz
-    return (0.3 * np.sin(2 * np.pi * (200 + 2 * token) * time_s)).astype(np.float32)
+    samples = (0.3 * np.sin(2 * np.pi * (200 + 2 * token) * time_s)).astype(np.float32)
+    samples.flags.writeable = False  # the same for everybody
+    return samples
+
+
+def _wait(seconds: float) -> None:
+    """Sleep, unless for nothing: that too would wait for the GIL."""
+    if seconds:
+        time.sleep(seconds)
 
 
 class FakeSemantic:
@@ -66,7 +81,7 @@ class FakeSemantic:
         self, slot: int, phoneme_ids: IntArray, bert: FloatArray | None, prompt_tokens: IntArray
     ) -> FloatArray:
         """See SemanticDecoder."""
-        time.sleep(self._script.prefill_s)
+        _wait(self._script.prefill_s)
         assert slot not in self._rows, f"slot {slot} was not released"
         if self._script.exit_at_phoneme in phoneme_ids.tolist():
             os._exit(9)
@@ -77,7 +92,7 @@ class FakeSemantic:
 
     def decode(self, slots: Sequence[int], tokens: IntArray) -> FloatArray:
         """See SemanticDecoder."""
-        time.sleep(self._script.step_s + self._script.step_per_row_s * len(slots))
+        _wait(self._script.step_s + self._script.step_per_row_s * len(slots))
         for slot in slots:
             _, position, failure = self._rows[slot]
             if failure is not None and position >= 5:
@@ -133,7 +148,7 @@ class FakeAcoustic:
 
     def decoder(self, latent: FloatArray, style: FloatArray) -> FloatArray:
         """See AcousticModel."""
-        time.sleep(self._script.vocode_per_frame_s * latent.shape[1])
+        _wait(self._script.vocode_per_frame_s * latent.shape[1])
         frames = [
             tone(round(float(token)), self.hop, self.sample_rate_hz)[
                 round(float(half)) * self.hop :

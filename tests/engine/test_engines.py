@@ -18,6 +18,7 @@ from engine.config import EngineConfig
 from engine.errors import EngineFailed, InvalidParameter, TextError, VoiceError
 from engine.process_engine import ProcessEngine
 from engine.thread_engine import ThreadEngine
+from engine.types import StreamMode, SynthesisParams
 from tests.engine.jobs import collect, fake_audio, make_job, speak
 
 ENGINES: dict[str, Any] = {"thread": ThreadEngine, "process": ProcessEngine}
@@ -71,6 +72,26 @@ async def test_sessions_side_by_side_sound_as_they_do_alone(engine: EngineClient
     stats = await engine.stats()
     assert stats.slots_used == 0
     assert max(stats.steps_by_batch) > 1
+
+
+@pytest.mark.parametrize("mode", StreamMode)
+async def test_leading_silence_is_left_out_and_announced(mode: StreamMode) -> None:
+    """Of 13 silent tokens 60 ms stay, all of them in exact mode; the first chunk says how many."""
+    script = FakeScript(silent_tokens=13)
+    engine = ThreadEngine(EngineConfig(backend="fake", fake=script))
+    await engine.start()
+    try:
+        job = make_job(pause_ms=40, params=SynthesisParams(mode=mode))
+        async with engine.synthesize(job) as stream:
+            chunks = await collect(stream)
+    finally:
+        await engine.close()
+    trimmed = 0 if mode is StreamMode.EXACT else 13 * 1280 - 60 * 32
+    assert [chunk.num_trimmed for chunk in chunks] == [trimmed] + [0] * (len(chunks) - 1)
+    heard = np.concatenate([chunk.samples for chunk in chunks])
+    np.testing.assert_array_equal(heard, fake_audio(job, script)[trimmed:])
+    num_tokens = sum(chunk.num_tokens for chunk in chunks)
+    assert num_tokens * 1280 - trimmed + 40 * 32 == len(heard)
 
 
 async def test_cancel_frees_the_slot(engine: EngineClient) -> None:

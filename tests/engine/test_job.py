@@ -12,6 +12,7 @@ from engine.job import MAX_RETRIES, Job
 from engine.playout import PlayoutClock
 from engine.scheduler import Phase
 from engine.types import FloatArray, Language, StreamMode, Style, SynthesisParams
+from engine.vocoding import VocoderOutput
 from tests.engine.jobs import make_job
 
 VOCAB = 33
@@ -121,3 +122,19 @@ def test_exact_mode_cuts_nothing_before_the_end() -> None:
     job.take_logits(logits(EOS))
     assert all(len(chunk.tokens) == 30 for chunk in job.chunks)
     assert sum(chunk.num_new for chunk in job.chunks) == 30
+
+
+def test_steps_before_the_onset_are_heard_with_it() -> None:
+    """Tokens and their phonemes wait for the samples; the pause is not part of the silence."""
+    job = start()
+    silence, tone = np.zeros(1280, np.float32), np.full(1280, 0.2, np.float32)
+    first = VocoderOutput(silence, 1, np.array([0], np.int64))
+    second = VocoderOutput(np.concatenate([silence, tone]), 2, np.array([0, 1], np.int64))
+    assert job.hear(first, 32000, is_final=False) is None
+    chunk = job.hear(second, 32000, is_final=False)
+    assert chunk is not None and chunk.token_phonemes is not None
+    assert (chunk.num_tokens, chunk.token_phonemes.tolist()) == (3, [0, 0, 1])
+    assert (chunk.num_trimmed, len(chunk.samples)) == (2 * 1280 - 60 * 32, 60 * 32 + 1280)
+    last = job.hear(VocoderOutput(tone, 1, None), 32000, is_final=True)
+    assert last is not None
+    assert (last.num_tokens, last.token_phonemes, last.num_trimmed) == (1, None, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,17 @@ def test_words_follow_the_alignment() -> None:
     assert transcript.split_at(159 * MS) == ("", "ab cd")
     assert transcript.split_at(160 * MS) == ("ab", " cd")
     assert transcript.split_at(340 * MS) == ("ab cd", "")
+
+
+def test_silence_left_out_moves_what_follows_and_not_its_length() -> None:
+    """A phoneme of trimmed tokens has no time; one that is half trimmed has what is left."""
+    times = Transcript().begin(sentence(0, "ab", 0, pause_ms=20), phonemes(("a", 2), ("b", 2)), 480)
+    first = replace(chunk(60, [0, 1, 2], is_final=False), num_trimmed=60 * 32)
+    times.add(first)
+    times.add(chunk(60, [3], is_final=True))
+    ends = [span.ends - 480 for _, span in times.phoneme_spans()]
+    assert ends == [0, 20 * MS, 60 * MS, 100 * MS]
+    assert (times.num_tokens, times.pts_end - 480) == (4, 120 * MS)
 
 
 def test_a_phoneme_without_a_token_ends_with_the_one_before() -> None:

@@ -1,13 +1,19 @@
-"""What ThreadEngine and ProcessEngine share: jobs as async iterators over a stream of events."""
+"""What ThreadEngine and ProcessEngine share: jobs as async iterators over a stream of events.
+
+A subclass starts and stops a worker, carries commands to it (`_send`) and hands its events to
+`_handle` on the event loop.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from engine.client import EngineInfo, EngineStats, VoiceInfo
+from engine.config import EngineConfig
 from engine.errors import EngineFailed
 from engine.messages import (
     Cancel,
@@ -30,19 +36,35 @@ from engine.types import AudioChunk, SentenceJob
 _T = TypeVar("_T")
 
 
-class EngineSession:
-    """Dispatches events to whoever waits for them. Lives on one event loop."""
+class BaseEngine(ABC):
+    """An EngineClient without its worker: dispatches events to whoever waits for them."""
 
-    def __init__(self, send: Callable[[Command], None]) -> None:
-        """Use `send` for every command; it must not block."""
-        self._send = send
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
         self._queues: dict[int, asyncio.Queue[AudioChunk | Exception]] = {}
         self._stats_waiters: list[asyncio.Future[EngineStats]] = []
         self._voice_waiters: list[asyncio.Future[None]] = []
         self._ready: asyncio.Future[None] | None = None
         self._info: EngineInfo | None = None
         self._voices: dict[str, VoiceInfo] = {}
-        self.is_ready = False
+        self._is_ready = False
+
+    @abstractmethod
+    async def start(self) -> None:
+        """See EngineClient."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """See EngineClient."""
+
+    @abstractmethod
+    def _send(self, command: Command) -> None:
+        """Give the worker a command; never blocks, and is lost when there is no worker."""
+
+    @property
+    def is_ready(self) -> bool:
+        """See EngineClient."""
+        return self._is_ready
 
     @property
     def info(self) -> EngineInfo:
@@ -55,12 +77,12 @@ class EngineSession:
         """See EngineClient."""
         return self._voices
 
-    def expect_ready(self) -> asyncio.Future[None]:
+    def _expect_ready(self) -> asyncio.Future[None]:
         """Return a future that ends with the next Ready, or with what StartFailed carries."""
         self._ready = asyncio.get_running_loop().create_future()
         return self._ready
 
-    def handle(self, event: Event) -> None:
+    def _handle(self, event: Event) -> None:
         """Take one event, on the loop's thread."""
         match event:
             case Spoken(chunk):
@@ -72,7 +94,7 @@ class EngineSession:
             case Ready(info, voices):
                 self._info = info
                 self._set_voices(voices)
-                self.is_ready = True
+                self._is_ready = True
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_result(None)
             case StartFailed(error):
@@ -86,9 +108,9 @@ class EngineSession:
                 for waiter_ in self._take(self._stats_waiters):
                     waiter_.set_result(stats)
 
-    def fail_all(self, error: EngineFailed) -> None:
+    def _fail_all(self, error: EngineFailed) -> None:
         """End every open job and question with `error`."""
-        self.is_ready = False
+        self._is_ready = False
         for queue in self._queues.values():
             queue.put_nowait(error)
         for waiter in self._take(self._stats_waiters):
@@ -99,8 +121,7 @@ class EngineSession:
     @asynccontextmanager
     async def synthesize(self, job: SentenceJob) -> AsyncIterator[AsyncIterator[AudioChunk]]:
         """See EngineClient."""
-        if not self.is_ready:
-            raise EngineFailed("the engine is not ready; try again shortly", code="warming_up")
+        self._check_ready()
         assert job.job_id not in self._queues, f"job {job.job_id} is running"
         queue: asyncio.Queue[AudioChunk | Exception] = asyncio.Queue()
         self._queues[job.job_id] = queue
@@ -116,8 +137,8 @@ class EngineSession:
                 ended = item.is_final
                 yield item
 
-        self._send(Submit(job))
         try:
+            self._send(Submit(job))
             yield chunks()
         finally:
             del self._queues[job.job_id]
@@ -133,18 +154,33 @@ class EngineSession:
         self._send(Forget(utterance_id))
 
     async def reload_voices(self) -> None:
-        """See EngineClient."""
+        """See EngineClient.
+
+        Raises:
+            EngineFailed: There is no engine to ask now.
+        """
+        self._check_ready()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._voice_waiters.append(waiter)
         self._send(ReloadVoices())
         await waiter
 
     async def stats(self) -> EngineStats:
-        """See EngineClient."""
+        """See EngineClient.
+
+        Raises:
+            EngineFailed: There is no engine to ask now.
+        """
+        self._check_ready()
         waiter: asyncio.Future[EngineStats] = asyncio.get_running_loop().create_future()
         self._stats_waiters.append(waiter)
         self._send(GetStats())
         return await waiter
+
+    def _check_ready(self) -> None:
+        # A command to a dead engine would be answered by nobody.
+        if not self._is_ready:
+            raise EngineFailed("the engine is not ready; try again shortly", code="warming_up")
 
     def _set_voices(self, voices: tuple[VoiceInfo, ...]) -> None:
         self._voices = {voice.id: voice for voice in voices}

@@ -1,0 +1,159 @@
+"""What goes wrong inside the engine costs the sentences it must, and nothing else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.backends.fake import FakeBackend, fake_voices
+from engine.config import EngineConfig
+from engine.errors import EngineFailed, Overloaded, SovitsError
+from engine.messages import Event, Failed, Spoken
+from engine.scheduler import Scheduler
+from engine.types import SentenceJob
+from engine.voice_source import VoiceTable
+from engine.worker import Worker
+from tests.engine.jobs import fake_audio, make_job
+
+WAIT_S = 60.0
+
+
+class Engine:
+    """A worker on the fake backend, and what it said of each job."""
+
+    def __init__(self, **config: Any) -> None:
+        self.backend = FakeBackend()
+        self.voices = VoiceTable(fake_voices())
+        self.worker = Worker(
+            self.backend,
+            self.voices,
+            EngineConfig(backend="fake", num_slots=2, **config),
+            self._note,
+        )
+        self._events: dict[int, list[Event]] = {}
+        self._changed = threading.Condition()
+
+    def _note(self, event: Event) -> None:
+        assert isinstance(event, Spoken | Failed)
+        job_id = event.job_id if isinstance(event, Failed) else event.chunk.job_id
+        with self._changed:
+            self._events.setdefault(job_id, []).append(event)
+            self._changed.notify_all()
+
+    def outcome(self, job: SentenceJob) -> SovitsError | np.ndarray:
+        """Wait for a job's end; return its error or its samples."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._is_over(job.job_id), WAIT_S)
+            events = self._events[job.job_id]
+        if isinstance(events[-1], Failed):
+            assert isinstance(events[-1].error, SovitsError)
+            return events[-1].error
+        return np.concatenate([e.chunk.samples for e in events if isinstance(e, Spoken)])
+
+    def _is_over(self, job_id: int) -> bool:
+        return any(isinstance(e, Failed) or e.chunk.is_final for e in self._events.get(job_id, []))  # type: ignore[union-attr]
+
+    def check_well(self) -> None:
+        """Speak on every slot at once: all of them must be free."""
+        jobs = [make_job(utterance=f"well{n}") for n in range(2)]
+        for job in jobs:
+            self.worker.submit(job)
+        for job in jobs:
+            np.testing.assert_array_equal(self.outcome(job), fake_audio(job))
+        assert self.worker.stats().slots_used == 0
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    """A running engine of two slots."""
+    engine = Engine()
+    engine.worker.start()
+    yield engine
+    engine.worker.close()
+
+
+def fail_once(target: object, name: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next call of a method raise, once."""
+    real = getattr(target, name)
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(target, name, real)
+        raise error
+
+    monkeypatch.setattr(target, name, broken)
+
+
+@pytest.mark.parametrize("method", ["next_semantic", "next_acoustic", "slots"])
+def test_a_bug_in_a_lane_costs_the_open_sentences(
+    method: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They fail retryably, their slots are free, and the lane goes on."""
+    error = KeyError("a bug")
+    if method == "slots":  # after the network call, with rows marked as being in it
+        fail_once(engine.worker, "_note_semantic_cost", error, monkeypatch)
+    else:
+        fail_once(Scheduler, method, error, monkeypatch)
+    job = make_job()
+    engine.worker.submit(job)
+    outcome = engine.outcome(job)
+    # The lanes also look for work before there is any: then the bug cost nobody anything.
+    if method == "slots":
+        assert isinstance(outcome, EngineFailed) and outcome.retryable
+        assert "a bug" not in str(outcome)
+    engine.check_well()
+
+
+def test_no_memory_is_a_refusal_of_that_sentence(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Retryable, whatever type the runtime gives it; the next sentence is spoken."""
+    for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 GB")):
+        fail_once(engine.backend.semantic, "prefill", error, monkeypatch)
+        job = make_job()
+        engine.worker.submit(job)
+        assert isinstance(engine.outcome(job), Overloaded)
+    engine.check_well()
+
+
+def test_more_sentences_than_the_engine_holds_are_refused() -> None:
+    """The limit counts those that wait; what was taken is spoken."""
+    engine = Engine(max_jobs=3)
+    jobs = [make_job(utterance=f"u{n}") for n in range(5)]
+    for job in jobs:
+        engine.worker.submit(job)  # nothing runs yet
+    engine.worker.start()
+    try:
+        outcomes = [engine.outcome(job) for job in jobs]
+    finally:
+        engine.worker.close()
+    assert [isinstance(outcome, Overloaded) for outcome in outcomes] == [False] * 3 + [True] * 2
+
+
+def test_a_voice_that_cannot_be_read_costs_its_sentence(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error nobody foresaw does not leave `submit`, which runs in the engine's main loop."""
+    fail_once(engine.voices, "style", OSError("disk"), monkeypatch)
+    job = make_job()
+    engine.worker.submit(job)
+    assert isinstance(engine.outcome(job), EngineFailed)
+    engine.check_well()
+
+
+def test_a_slot_that_is_not_released_cleanly_is_used_again(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failing release neither ends the lane nor loses the slot."""
+    real = engine.backend.semantic.release
+
+    def noisy(slot: int) -> None:
+        real(slot)
+        raise RuntimeError("release")
+
+    monkeypatch.setattr(engine.backend.semantic, "release", noisy)
+    for _ in range(3):
+        engine.check_well()
