@@ -8,6 +8,7 @@ from typing import Protocol
 import onnxruntime as ort
 
 from engine.backends.calibration import calibrated_precision
+from engine.backends.memory import limit_arenas, trim
 from engine.backends.onnx_acoustic import AcousticSizes, OnnxAcoustic
 from engine.backends.onnx_reference import OnnxReference
 from engine.backends.onnx_semantic import OnnxSemantic
@@ -28,6 +29,7 @@ class OnnxBackend:
         Raises:
             CheckpointError: No graphs, or graphs of another pack, format or content.
         """
+        limit_arenas()
         manifest = ExportManifest.load(pack.path / "onnx", pack_fingerprint=pack.fingerprint)
         self._provider = provider
         self.config: ModelConfig = pack.config
@@ -59,6 +61,7 @@ class OnnxBackend:
             decoder=open_graph("decoder", acoustic),
         )
         self.reference = OnnxReference(pack, lambda graph: open_graph(graph, semantic))
+        trim()
 
     def describe(self) -> dict[str, str]:
         """See `Backend.describe`."""

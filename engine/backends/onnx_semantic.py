@@ -21,6 +21,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnxruntime as ort
 
+from engine.backends.memory import trim
 from engine.errors import EngineFailed, TextError
 from engine.model_config import T2SConfig
 from engine.types import Array, FloatArray, IntArray
@@ -126,6 +127,7 @@ class OnnxSemantic:
         self._mask[slot] = -np.inf
         if not any(self._lengths) and self.capacity > CAPACITY_STEP:
             self._allocate(CAPACITY_STEP)
+            trim()  # nobody is being served: what the last sentences needed goes back
 
     def _reserve(self, positions: int) -> None:
         """Make room for `positions` in every slot."""

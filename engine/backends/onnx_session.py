@@ -59,9 +59,10 @@ def session_options(threads: int) -> ort.SessionOptions:
     options.log_severity_level = 3
     # Spinning threads slow a shared machine by up to 28 times (two streams on two cores).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Lengths vary with every call; doubling the arena for each new one would keep the maximum of
-    # all of them for ever.
+    # Lengths vary with every call: an arena of each session's own would keep, for ever, the most
+    # that each of them ever needed. The C library's heap serves all sessions.
     options.enable_mem_pattern = False
+    options.enable_cpu_mem_arena = False
     return options
 
 

@@ -1,0 +1,36 @@
+"""What the C library keeps of memory that was freed.
+
+Opening a model frees as much as it keeps: stored weights are widened, copied and packed once each.
+glibc holds freed memory for later, in one arena per thread that ever allocated, and none of it is
+wanted again. Other systems return memory by themselves; there both functions do nothing.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from functools import cache
+from typing import Any
+
+_M_ARENA_MAX = -8  # mallopt(3)
+_ARENAS = 2  # one lane of the engine each
+
+
+def limit_arenas() -> None:
+    """Let threads share arenas. Arenas that exist stay, so call it before threads start."""
+    if (library := _glibc()) is not None:
+        library.mallopt(_M_ARENA_MAX, _ARENAS)
+
+
+def trim() -> None:
+    """Give freed memory back to the system; some milliseconds, while other threads may run."""
+    if (library := _glibc()) is not None:
+        library.malloc_trim(0)
+
+
+@cache
+def _glibc() -> Any:
+    if not sys.platform.startswith("linux"):
+        return None
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "malloc_trim") and hasattr(library, "mallopt") else None

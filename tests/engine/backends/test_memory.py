@@ -1,0 +1,46 @@
+"""Memory that was freed goes back to the system."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+
+import pytest
+
+# In a process of its own: what this one has on its heap is not known.
+_SCRIPT = """
+import ctypes
+from engine.backends.memory import limit_arenas, trim
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+limit_arenas()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
+blocks = [libc.malloc(60_000) for _ in range(1000)]  # below the size that is mapped by itself
+for block in blocks:
+    ctypes.memset(block, 1, 60_000)
+pinned = libc.malloc(1000)  # above them on the heap, so that glibc cannot give them back itself
+full = resident()
+for block in blocks:
+    libc.free(block)
+kept = resident()
+trim()
+print(full - kept, kept - resident())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
+def test_trim_returns_what_the_heap_keeps() -> None:
+    """60 MB that were freed below a block in use are returned by `trim` and not before."""
+    if not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("this C library is not glibc")
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=True
+    )
+    by_itself, by_trim = map(int, done.stdout.split())
+    assert by_itself < 5e6
+    assert by_trim > 50e6
