@@ -13,6 +13,7 @@ BENCHES: Mapping[str, tuple[str, str]] = {
     "latency": ("bench.latency", "clocks of any streaming TTS server, through its real socket"),
     "capacity": ("bench.capacity", "how many conversations at once a server holds"),
     "compare": ("bench.compare", "how two results of bench latency differ"),
+    "rivals": ("bench.rivals.command", "this server and what is installed beside it, in turns"),
     "report": ("bench.report", "one page of tables and plots out of any results"),
     "soak": ("bench.soak", "sessions, cancels and cut connections for a long time, all checked"),
     "scheduler": ("bench.scheduler", "simulate many sessions on measured step costs"),

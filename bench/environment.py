@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -52,9 +52,14 @@ def environment() -> dict[str, Any]:
 
 
 class QuietWatch:
-    """Tells how much of the machine other processes used between `start` and `share`."""
+    """Tells how much of the machine other processes used between its making and `share`.
 
-    def __init__(self) -> None:
+    Args:
+        measured_cpu_s: CPU seconds of processes that run and are being measured: no others.
+    """
+
+    def __init__(self, measured_cpu_s: Callable[[], float] = lambda: 0.0) -> None:
+        self._measured_cpu_s = measured_cpu_s
         self._started = self._read()
 
     def share(self) -> float:
@@ -62,8 +67,7 @@ class QuietWatch:
         busy, own, total = (b - a for a, b in zip(self._started, self._read(), strict=True))
         return max(0.0, busy - own) / total if total > 0 else float("nan")
 
-    @staticmethod
-    def _read() -> tuple[float, float, float]:
+    def _read(self) -> tuple[float, float, float]:
         """Return busy, own and total CPU seconds."""
         stat = Path("/proc/stat")
         if not stat.exists():
@@ -74,6 +78,7 @@ class QuietWatch:
         busy = user + nice + system + sum(rest[:2])
         times = os.times()
         own = times.user + times.system + times.children_user + times.children_system
+        own += self._measured_cpu_s()
         return busy, own, busy + idle + wait
 
 

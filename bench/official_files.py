@@ -300,15 +300,27 @@ def sovits_config(s: SovitsSizes) -> dict[str, Any]:
         "gin_channels": s.gin, "semantic_frame_rate": "25hz", "freeze_quantizer": True,
         "version": s.version,
     }  # fmt: skip
-    data = {"sampling_rate": 32000, "filter_length": 2048, "hop_length": 640, "win_length": 2048}
-    return {"model": model, "data": data, "train": {}, "version": s.version}
+    data = {
+        "sampling_rate": 32000, "filter_length": 2048, "hop_length": 640, "win_length": 2048,
+        "n_speakers": 300,
+    }  # fmt: skip
+    train = {"segment_size": 20480}
+    return {"model": model, "data": data, "train": train, "version": s.version}
 
 
-def write_gpt(path: Path, sizes: GptSizes = TINY_GPT, *, seed: int = 1) -> Path:
-    """Write a GPT .ckpt."""
+def write_gpt(
+    path: Path,
+    sizes: GptSizes = TINY_GPT,
+    *,
+    seed: int = 1,
+    replaced: Mapping[str, Array] | None = None,
+) -> Path:
+    """Write a GPT .ckpt; tensors in `replaced` are taken from there, as float16."""
     import torch
 
     weight = state_dict(gpt_shapes(sizes), seed)
+    for name, array in (replaced or {}).items():
+        weight[name] = torch.from_numpy(array.astype(np.float16))
     torch.save({"weight": weight, "config": gpt_config(sizes), "info": "GPT-e15"}, path)
     return path
 
