@@ -180,11 +180,12 @@ class Server:
         self.url = url
 
     @classmethod
-    async def start(cls, port: int) -> Server:
-        """Start it and wait until it is ready."""
+    async def start(cls, port: int, *settings: str) -> Server:
+        """Start it, with settings as `--set` takes them, and wait until it is ready."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "server", "--port", str(port),
             "--set", "engine.backend=fake", "--set", "log.level=warning",
+            *(word for setting in settings for word in ("--set", setting)),
             cwd=Path(__file__).parent.parent,
         )  # fmt: skip
         server = cls(process, f"http://127.0.0.1:{port}")
@@ -208,7 +209,7 @@ class Server:
         """Read all processes' counters."""
         metrics = self.get("/metrics")
         rss = threads = fds = 0
-        for pid in self._pids(self.process.pid):
+        for pid in self.pids():
             status = Path(f"/proc/{pid}/status").read_text()
             rss += _number(r"^VmRSS:\s+(\d+)", status)
             threads += _number(r"^Threads:\s+(\d+)", status)
@@ -219,18 +220,29 @@ class Server:
             _number(r"^tts_active_contexts (\d+)", metrics),
         )  # fmt: skip
 
-    def _pids(self, pid: int) -> list[int]:
-        found = [pid]
-        for task in os.listdir(f"/proc/{pid}/task"):
-            children = Path(f"/proc/{pid}/task/{task}/children").read_text().split()
-            for child in children:
-                found += self._pids(int(child))
-        return found
+    def pids(self) -> list[int]:
+        """Return its processes, the one with the event loop first."""
+        return _family(self.process.pid)
 
     async def stop(self) -> int:
         """Ask it to end and return its status."""
         self.process.send_signal(signal.SIGTERM)
         return await asyncio.wait_for(self.process.wait(), 60)
+
+    async def kill(self) -> None:
+        """End it if it still runs."""
+        if self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+
+
+def _family(pid: int) -> list[int]:
+    found = [pid]
+    for task in os.listdir(f"/proc/{pid}/task"):
+        children = Path(f"/proc/{pid}/task/{task}/children").read_text().split()
+        for child in children:
+            found += _family(int(child))
+    return found
 
 
 def _number(pattern: str, text: str) -> int:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from engine.backends.fake import FakeScript
 from engine.config import EngineConfig
 from engine.paths import Paths, resolve_paths
 from server.dialects.settings import DialectsSection
@@ -91,6 +92,7 @@ class EngineSection:
     semantic_threads: Annotated[int, Range(1, 256)] = 1
     max_positions: Annotated[int, Range(64, 4000)] = 1024
     first_audio_s: Seconds = 0.25
+    fake_step_ms: Annotated[int, Range(0, 1000)] = 0  # what a step of the backend `fake` takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +205,12 @@ def engine_config(section: EngineSection) -> EngineConfig:
         semantic_threads=section.semantic_threads,
         acoustic_threads=section.threads,
         first_audio_s=section.first_audio_s,
+        fake=_fake_script(section) if is_fake else None,
     )
+
+
+def _fake_script(section: EngineSection) -> FakeScript:
+    return FakeScript(num_slots=section.slots, step_s=section.fake_step_ms / 1000)
 
 
 def dump(config: Config) -> dict[str, Any]:

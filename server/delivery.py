@@ -17,6 +17,10 @@ _CLOCK_HZ = 48000
 # Far ahead of playback, packets share a message: three times fewer system calls at 20 ms.
 _BATCH_LEAD_S = 0.5
 _BATCH_MS = 60
+# uvloop's timers count whole milliseconds and may be that early: waiting for the rest would wake
+# the loop three times for every packet.
+_EARLY_S = 0.002
+_NEVER_S = 3600.0  # longer waits are for an acknowledgement
 
 
 class Delivery:
@@ -52,7 +56,7 @@ class Delivery:
         self._executor = executor
         self._per_batch = max(1, _BATCH_MS // encoder.frame_ms) if may_batch else 1
         self._on_sent = on_sent
-        self._nudged = asyncio.Event()  # playback was acknowledged: ask the pacer again
+        self._waiting: asyncio.Future[None] | None = None  # for the pacer
         self._starts: deque[tuple[int, int]] = deque()  # (pts, sentence) not reached yet
         self._seg = -1  # of the last packet
         self.num_packets = 0
@@ -92,8 +96,9 @@ class Delivery:
         await self._send_all(rest, is_last=True)
 
     def nudge(self) -> None:
-        """Wake the wait for the pacer."""
-        self._nudged.set()
+        """Ask the pacer again: playback was acknowledged."""
+        if self._waiting is not None:
+            _wake(self._waiting)
 
     async def _send_all(self, packets: Sequence[EncodedPacket], *, is_last: bool = False) -> None:
         rest = list(packets)
@@ -105,13 +110,18 @@ class Delivery:
             self._hand_over(batch, is_last=is_last and not rest)
 
     async def _wait_for_pacer(self) -> None:
-        while (wait_s := self._pacer.wait_s(self._clock())) > 0:
-            self._nudged.clear()
+        # A bare future and timer: this runs for every packet, and asyncio.timeout costs as much as
+        # everything else that is done for one.
+        loop = asyncio.get_running_loop()
+        while (wait_s := self._pacer.wait_s(self._clock())) > _EARLY_S:
+            waiting = self._waiting = loop.create_future()
+            timer = loop.call_later(wait_s, _wake, waiting) if wait_s < _NEVER_S else None
             try:
-                async with asyncio.timeout(wait_s if wait_s < 3600 else None):
-                    await self._nudged.wait()
-            except TimeoutError:
-                pass
+                await waiting
+            finally:
+                self._waiting = None
+                if timer is not None:
+                    timer.cancel()
 
     def _hand_over(self, batch: list[EncodedPacket], *, is_last: bool) -> None:
         now = self._clock()
@@ -136,6 +146,11 @@ class Delivery:
         return AudioPacket(
             packet.payload, seq, packet.pts48, packet.duration48, max(0, self._seg), flags
         )
+
+
+def _wake(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 def _flagged(packet: AudioPacket, flag: Flags) -> AudioPacket:

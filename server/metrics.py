@@ -41,7 +41,7 @@ class Metrics:
         )
         self.lead_seconds = Histogram(
             "tts_lead_seconds",
-            "Audio ahead of playback when a packet is sent",
+            "Audio ahead of playback, five times a second per context",
             buckets=_LEADS,
             registry=registry,
         )
