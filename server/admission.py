@@ -9,15 +9,18 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from server.config import LimitsSection, is_loopback
 from server.errors import ClientError, ConfigError
+from server.quotas import Account, Allowance
 
 ANONYMOUS = "anonymous"
+_OVERLOADED_RETRY_S = 0.5
 
 
 def hash_key(key: str) -> str:
@@ -28,13 +31,22 @@ def hash_key(key: str) -> str:
 class Keys:
     """The API keys this server accepts, known by their hashes only."""
 
-    def __init__(self, names: Mapping[str, str]) -> None:
-        """Take {sha256 of key: name of its holder}; empty means that no key is asked for."""
+    def __init__(
+        self, names: Mapping[str, str], allowances: Mapping[str, Allowance] | None = None
+    ) -> None:
+        """Take {sha256 of key: name of its holder}; empty means that no key is asked for.
+
+        Args:
+            allowances: By holder; a holder without one has no limits of its own.
+        """
         self._names = dict(names)
+        self.allowances = dict(allowances or {})
 
     @classmethod
     def read(cls, path: Path) -> Keys:
-        """Read lines of `name sha256`; `#` starts a comment.
+        """Read lines of `name sha256 [limit=value ...]`; `#` starts a comment.
+
+        The limits are those of Allowance; several keys of one name share what its last line says.
 
         Raises:
             ConfigError: If the file cannot be read, a line is something else, or it is empty.
@@ -45,17 +57,22 @@ class Keys:
             text = f"server.keys_file {path} cannot be read: {error.strerror}"
             raise ConfigError(text) from None
         names: dict[str, str] = {}
+        allowances: dict[str, Allowance] = {}
         for number, line in enumerate(lines, 1):
             fields = line.split("#", 1)[0].split()
             if not fields:
                 continue
-            digest = fields[-1].lower()
-            if len(fields) != 2 or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
-                raise ConfigError(f"{path}:{number}: valid: NAME SHA256-OF-KEY")
+            digest = fields[1].lower() if len(fields) > 1 else ""
+            if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+                raise ConfigError(f"{path}:{number}: valid: NAME SHA256-OF-KEY [LIMIT=VALUE ...]")
+            try:
+                allowances[fields[0]] = Allowance.parse(fields[2:])
+            except ValueError as error:
+                raise ConfigError(f"{path}:{number}: {error}") from None
             names[digest] = fields[0]
         if not names:
             raise ConfigError(f"server.keys_file {path} holds no key")
-        return cls(names)
+        return cls(names, allowances)
 
     @property
     def are_required(self) -> bool:
@@ -101,10 +118,15 @@ def check_origin(origin: str | None, host: str | None, allowed: tuple[str, ...])
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """One admitted connection."""
+    """One admitted connection.
+
+    Attributes:
+        connections: How many its key may have, where that is less than the server's limit.
+    """
 
     address: str
     key: str
+    connections: int | None = None
 
 
 class Admission:
@@ -133,7 +155,8 @@ class Admission:
         if not is_loopback(guest.address):
             self._check(self._by_address[guest.address], limits.connections_per_ip, "this address")
         if guest.key != ANONYMOUS:
-            self._check(self._by_key[guest.key], limits.connections_per_key, "this key")
+            most = min(limits.connections_per_key, guest.connections or limits.connections_per_key)
+            self._check(self._by_key[guest.key], most, "this key")
         self.num_connections += 1
         self._by_address[guest.address] += 1
         self._by_key[guest.key] += 1
@@ -157,20 +180,28 @@ class Admission:
             if not counter[name]:
                 del counter[name]
 
-    def open_context(self) -> None:
-        """Count a context in.
+    def open_context(self, account: Account) -> AbstractContextManager[None]:
+        """Count a context in; it is counted out when the returned block is left.
 
         Raises:
-            ClientError: overloaded, if the engine has no room for another utterance.
+            ClientError: overloaded, if the engine has no room for another utterance, or
+                quota_exceeded, if the key has none.
         """
         limit = self._limits.max_active_contexts
         if self.num_contexts >= limit:
-            raise ClientError("overloaded", f"{limit} contexts are active on this server")
+            text = f"{limit} contexts are active on this server"
+            raise ClientError("overloaded", text, retry_after_s=_OVERLOADED_RETRY_S)
+        account.open_context()
         self.num_contexts += 1
+        return self._counting(account)
 
-    def close_context(self) -> None:
-        """Count a context out."""
-        self.num_contexts -= 1
+    @contextmanager
+    def _counting(self, account: Account) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self.num_contexts -= 1
+            account.close_context()
 
     @staticmethod
     def _check(count: int, limit: int, whose: str) -> None:

@@ -18,7 +18,7 @@ from server.access import admit, credential
 from server.admission import Guest, check_origin
 from server.dialects.routes import add_dialects
 from server.errors import ClientError, error_code
-from server.handshake import offered_protocols, tune, with_query
+from server.handshake import new_socket, offered_protocols, tune, with_query
 from server.link import Link
 from server.metrics import CONTENT_TYPE
 from server.page import add_page
@@ -37,9 +37,7 @@ _RETRY_AFTER_S = 1
 _MAX_LAG_S = 1.0
 # Above the protocol's own limit, so that a message that is too long gets its answer in-band and
 # the other contexts of the session go on; beyond this the library closes with 1009.
-_MAX_WS_BYTES = 2 * 1024 * 1024
-_WRITER_LIMIT = 4096  # drain the transport after that much
-_HEARTBEAT_S = 20.0
+MAX_WS_BYTES = 2 * 1024 * 1024
 _MAX_BODY_BYTES = 1024 * 1024
 _SHUTDOWN_TIMEOUT_S = 2.0  # for handlers that still run when everything is drained
 
@@ -102,7 +100,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return answer
     except ClientError as error:
         request.app[RUNTIME].metrics.errors.labels(error.code).inc()
-        return _error(error_code(error.code).status, error.code, error.message, request_id)
+        status, retry_s = error_code(error.code).status, error.retry_after_s
+        return _error(status, error.code, error.message, request_id, retry_s=retry_s)
     except SovitsError as error:
         entry = error_code(error.code)
         retry_s = error.retry_after_ms / 1000 if isinstance(error, Overloaded) else None
@@ -128,25 +127,19 @@ async def serve_native(request: web.Request) -> web.StreamResponse:
     """Serve `/v1/tts/ws`; every refusal comes before the upgrade."""
     runtime = request.app[RUNTIME]
     grant = admit(request, runtime)
-    guest = Guest(request.remote or "", grant.holder)
+    account = runtime.accounts.of(grant.holder)
+    guest = Guest(request.remote or "", grant.holder, account.allowance.connections)
     runtime.admission.enter(guest)
     try:
         check = _check_for(grant, runtime)
-        defaults = with_query(request, runtime.defaults())
+        defaults = with_query(request, account.lowered(runtime.defaults()))
         if grant.voice is not None:
             defaults = replace(defaults, voice=grant.voice)
         if request.query:
             check(defaults)
         is_ours = messages.PROTOCOL in offered_protocols(request)
-        ws = web.WebSocketResponse(
-            # Only when it was offered: aiohttp logs what it cannot match, keys included.
-            protocols=(messages.PROTOCOL,) if is_ours else (),
-            compress=False,
-            max_msg_size=_MAX_WS_BYTES,
-            heartbeat=_HEARTBEAT_S,
-            writer_limit=_WRITER_LIMIT,
-            timeout=2.0,
-        )
+        # Only when it was offered: aiohttp logs what it cannot match, keys included.
+        ws = new_socket(MAX_WS_BYTES, (messages.PROTOCOL,) if is_ours else ())
         await ws.prepare(request)
         tune(request.transport)
         options = SessionOptions(
@@ -154,7 +147,7 @@ async def serve_native(request: web.Request) -> web.StreamResponse:
             defaults,
             check,
             runtime.ready_message,
-            guest.key,
+            account,
             runtime.parking,
         )
         link = Link(ws, request.transport)
@@ -173,6 +166,7 @@ def _check_for(grant: Grant, runtime: Runtime) -> Callable[[Settings], None]:
         if grant.voice is not None and settings.voice != grant.voice:
             text = f"voice is {settings.voice!r}, the token is for {grant.voice!r}"
             raise ClientError("forbidden_voice", text)
+        runtime.accounts.of(grant.holder).check(settings)
         runtime.check(settings)
 
     return check

@@ -31,12 +31,12 @@ from server.messages import (
     ServerMessage,
 )
 from server.outbox import Sent
+from server.quotas import Account
 from server.services import Services
 from server.settings import Settings
 from server.text_intake import TextIntake
 from server.utterance import Utterance
 
-_OVERLOADED_RETRY_MS = 500
 _CLOCK_PER_MS = 48
 
 
@@ -61,13 +61,13 @@ class ContextOptions:
     """What the owner of a connection gives to each of its contexts.
 
     Attributes:
-        key: Holder of the API key.
+        account: Of the API key.
         route: The dialect's name, for metrics.
         max_buffer_chars: Most text that may wait to be spoken.
         is_unpaced: Audio goes as fast as it is read, not as fast as it is played.
     """
 
-    key: str
+    account: Account
     route: str
     max_buffer_chars: int
     is_unpaced: bool = False
@@ -106,7 +106,7 @@ class Context:
             ctx=ctx,
             alias=1,
             settings=settings,
-            key=options.key,
+            account=options.account,
             route=options.route,
         )
 
@@ -126,7 +126,7 @@ class Context:
         """Take more text.
 
         Raises:
-            ClientError: buffer_full.
+            ClientError: buffer_full or quota_exceeded.
         """
         if self.is_ended:
             return
@@ -135,6 +135,11 @@ class Context:
             most = self._options.max_buffer_chars
             message = f"{waiting} characters would wait to be spoken, valid: up to {most}"
             raise ClientError("buffer_full", message, ctx=self.ctx)
+        try:
+            self._options.account.spend_chars(len(text))
+        except ClientError as error:
+            error.ctx = self.ctx
+            raise
         self._take(self._intake.feed(text))
 
     def flush(self, flush_id: str | int | None = None) -> None:
@@ -169,16 +174,12 @@ class Context:
     async def run(self) -> None:
         """Live until everything is made, a cancel or a failure."""
         try:
-            self._admission.open_context()
+            opened = self._admission.open_context(self._options.account)
         except ClientError as error:
-            self._utterance.refuse(error.code, error.message, retry_after_ms=_OVERLOADED_RETRY_MS)
+            self._utterance.refuse(error)
             return
-        self._services.metrics.active_contexts.inc()
-        try:
+        with opened, self._services.metrics.active_contexts.track_inprogress():
             await self._utterance.run()
-        finally:
-            self._services.metrics.active_contexts.dec()
-            self._admission.close_context()
 
     async def __aiter__(self) -> AsyncIterator[ContextEvent]:
         while True:

@@ -40,6 +40,7 @@ ERROR_CODES = _table(
     ErrorCode("token_expired", 401, 4401),
     ErrorCode("forbidden_origin", 403, 4403),
     ErrorCode("forbidden_voice", 403, 4403),
+    ErrorCode("forbidden_priority", 403, 4403),
     ErrorCode("voice_not_found", 404, 4404),
     ErrorCode("context_unknown", 404, 4404),
     ErrorCode("idle_timeout", 408, 4408, retryable=True),
@@ -76,14 +77,28 @@ class ClientError(Exception):
         code: A key of `ERROR_CODES`.
         message: One sentence for a person: field, value, what is valid.
         ctx: The context it concerns, None when it concerns the session.
+        retry_after_s: When it may succeed, where that is known.
     """
 
-    def __init__(self, code: str, message: str, *, ctx: str | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        ctx: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
         assert code in ERROR_CODES, code
         super().__init__(message)
         self.code = code
         self.message = message
         self.ctx = ctx
+        self.retry_after_s = retry_after_s
+
+    @property
+    def retry_after_ms(self) -> int | None:
+        """The same for the wire."""
+        return None if self.retry_after_s is None else round(self.retry_after_s * 1000)
 
 
 class ConfigError(Exception):

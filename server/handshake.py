@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from aiohttp import hdrs, web
+from aiohttp import WSCloseCode, hdrs, web
 
 from server.errors import ClientError
 from server.settings import Settings, apply
@@ -16,6 +16,11 @@ _NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)  # 25 on Linux; in soc
 _USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", 18)
 _NOTSENT_BYTES = 4096
 _USER_TIMEOUT_MS = 15_000
+
+_WRITER_LIMIT = 4096  # drain the transport after that much
+_HEARTBEAT_S = 20.0
+_CLOSE_TIMEOUT_S = 2.0
+_LAST_CLOSE_CODE = 4999  # RFC 6455 7.4.2
 
 # What a URL may set; everything else takes a session.update.
 _QUERY_TEXT = ("voice", "style", "lang")
@@ -40,6 +45,38 @@ def bearer(request: web.Request) -> str | None:
         if name.startswith(_BEARER_PROTOCOL):
             return name.removeprefix(_BEARER_PROTOCOL)
     return None
+
+
+class _Socket(web.WebSocketResponse):
+    """A WebSocket that answers close codes no peer may send with 1002; aiohttp lets them pass."""
+
+    async def close(
+        self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True
+    ) -> bool:
+        """See WebSocketResponse: it calls this with the default when the peer closes."""
+        said = self.close_code
+        if said is not None and (said == WSCloseCode.ABNORMAL_CLOSURE or said > _LAST_CLOSE_CODE):
+            code = WSCloseCode.PROTOCOL_ERROR
+        return await super().close(code=code, message=message, drain=drain)
+
+
+def new_socket(max_bytes: int, protocols: tuple[str, ...] = ()) -> web.WebSocketResponse:
+    """Return a WebSocket as every route of this server sets it.
+
+    Without compression: Opus has nothing left to compress, and a window costs memory per client.
+
+    Args:
+        max_bytes: Longer messages close it with 1009.
+        protocols: Subprotocols to agree on.
+    """
+    return _Socket(
+        protocols=protocols,
+        compress=False,
+        max_msg_size=max_bytes,
+        heartbeat=_HEARTBEAT_S,
+        writer_limit=_WRITER_LIMIT,
+        timeout=_CLOSE_TIMEOUT_S,
+    )
 
 
 def with_query(request: web.Request, defaults: Settings) -> Settings:

@@ -43,6 +43,7 @@ class SessionProtocol:
         check: Raises ClientError for settings the server cannot serve (voice, language, codec).
         new_request_id: Makes the id under which an error is found in the log.
         unix_ms: The time for `pong`.
+        spend: Takes characters from what the API key may use; raises ClientError.
     """
 
     def __init__(
@@ -53,10 +54,12 @@ class SessionProtocol:
         new_request_id: Callable[[], str],
         unix_ms: Callable[[], int],
         check: Callable[[Settings], None],
+        spend: Callable[[int], None] = lambda count: None,
     ) -> None:
         self.limits = limits
         self.defaults = defaults
         self._check = check
+        self._spend = spend
         self._new_request_id = new_request_id
         self._unix_ms = unix_ms
         self._outbox = Outbox()
@@ -196,6 +199,11 @@ class SessionProtocol:
         if self._session_chars + num_chars > self.limits.max_session_chars:
             text = f"more than {self.limits.max_session_chars} characters in one session"
             raise ClientError("text_too_long", text, ctx=context.id)
+        try:
+            self._spend(num_chars)
+        except ClientError as error:
+            error.ctx = context.id
+            raise
         context.received_chars += num_chars
         self._session_chars += num_chars
 
@@ -283,10 +291,6 @@ class SessionProtocol:
         """Queue a message that concerns no context."""
         self._outbox.put_text(messages.encode_message(message))
 
-    def send_first(self, message: messages.ServerMessage) -> None:
-        """Queue a message that concerns no context before everything that waits."""
-        self._outbox.put_first(messages.encode_message(message))
-
     def refuse(self, code: str, message: str) -> None:
         """Queue the error of a request that the session cannot grant."""
         self._outbox.put_text(self._error(code, message, None, False))
@@ -371,8 +375,8 @@ class SessionProtocol:
         """Contexts that outlive their socket, those that finished lately included."""
         return len(self._contexts.resumable())
 
-    def resume(self, last: Mapping[str, int]) -> tuple[str, ...]:
-        """Send again what followed the last packets a client has; return the contexts.
+    def resume(self, session_id: str, last: Mapping[str, int]) -> None:
+        """Queue the word that the session goes on, and what followed the last packets of a client.
 
         Args:
             last: The `seq` of each context's last packet that arrived; without one, everything
@@ -381,7 +385,11 @@ class SessionProtocol:
         resumed = self._contexts.resumable()
         for context in resumed:
             self._outbox.rewind(context.alias, last.get(context.id, -1))
-        return tuple(context.id for context in resumed)
+        ended = tuple(c.id for c in resumed if c.state in (State.DRAINING, State.DONE))
+        received = {context.id: context.received_chars for context in resumed}
+        names = tuple(context.id for context in resumed)
+        message = messages.SessionResumed(session_id, names, received, ended)
+        self._outbox.put_first(messages.encode_message(message))
 
     def go_away(self, deadline_ms: int) -> None:
         """Announce that the server drains; no context can be opened from here on."""
@@ -407,7 +415,15 @@ class SessionProtocol:
         if error.code in STRIKES:
             self._strikes += 1
         is_last = self._strikes >= MAX_STRIKES
-        self._outbox.put_text(self._error(error.code, error.message, error.ctx, is_last))
+        self._outbox.put_text(
+            self._error(
+                error.code,
+                error.message,
+                error.ctx,
+                is_last,
+                retry_after_ms=error.retry_after_ms,
+            )
+        )
         if is_last:
             self._is_closing = True
             self._events.append(events.Disconnect(error_code(error.code).close, error.code))

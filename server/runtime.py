@@ -23,6 +23,7 @@ from server.config import Config
 from server.errors import ClientError
 from server.metrics import Metrics
 from server.parking import Parking
+from server.quotas import Accounts
 from server.services import FrontendPool, Services
 from server.settings import Settings
 from server.speech import sampling_of
@@ -89,6 +90,7 @@ class Runtime:
         self.keys = Keys({})
         if config.server.keys_file is not None:
             self.keys = Keys.read(Path(config.server.keys_file).expanduser())
+        self.accounts = Accounts(self.keys.allowances, time.monotonic)
         self.tokens = TokenStore(time.monotonic)
         self.parking = Parking()
         self.sessions: set[Hosted] = set()

@@ -23,6 +23,7 @@ from server.messages import ServerMessage
 from server.outbox import Sent
 from server.parking import RESUME_TTL_S, Parking
 from server.protocol import Limits, SessionProtocol
+from server.quotas import Account
 from server.services import Services
 from server.settings import Settings
 from server.utterance import Utterance
@@ -31,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 _TICK_S = 0.25  # how often timeouts are looked at
 _CLOSE_TIMEOUT_S = 2.0
-_OVERLOADED_RETRY_MS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class SessionOptions:
     Attributes:
         check: Raises ClientError for settings that cannot be served.
         make_ready: Makes the greeting of a session, given its id and resume token.
-        key: Holder of the API key.
+        account: Of the API key.
         parking: Where sessions wait for their clients to come back.
     """
 
@@ -49,7 +49,7 @@ class SessionOptions:
     defaults: Settings
     check: Callable[[Settings], None]
     make_ready: Callable[[str, str], messages.Ready]
-    key: str
+    account: Account
     parking: Parking
 
 
@@ -103,7 +103,7 @@ class Session:
         options: SessionOptions,
     ) -> None:
         self.id = uuid.uuid4().hex
-        self.key = options.key
+        self.key = options.account.holder
         self._link: Link | None = link  # None while the client is away
         self._services = services
         self._admission = admission
@@ -120,6 +120,7 @@ class Session:
             new_request_id=lambda: uuid.uuid4().hex[:16],
             unix_ms=lambda: time.time_ns() // 1_000_000,
             check=options.check,
+            spend=options.account.spend_chars,
         )
         self._utterances: dict[int, Utterance] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -188,8 +189,7 @@ class Session:
             await link.close(4408, "session_expired")
             return
         logger.info("session resumed", extra={"session": self.id})
-        contexts = self.protocol.resume(last)
-        self.protocol.send_first(messages.SessionResumed(self.id, contexts))
+        self.protocol.resume(self.id, last)
         link.released.clear()
         self._link = link
         self._linked.set()
@@ -318,7 +318,7 @@ class Session:
             ctx=event.ctx,
             alias=event.alias,
             settings=event.settings,
-            key=self._options.key,
+            account=self._options.account,
         )
         self._utterances[event.alias] = utterance
         assert self._group is not None
@@ -327,16 +327,12 @@ class Session:
     async def _live(self, utterance: Utterance) -> None:
         """Run an utterance within the server's limit of active ones."""
         try:
-            self._admission.open_context()
+            opened = self._admission.open_context(self._options.account)
         except ClientError as error:
-            utterance.refuse(error.code, error.message, retry_after_ms=_OVERLOADED_RETRY_MS)
+            utterance.refuse(error)
         else:
-            self._services.metrics.active_contexts.inc()
-            try:
+            with opened, self._services.metrics.active_contexts.track_inprogress():
                 await utterance.run()
-            finally:
-                self._services.metrics.active_contexts.dec()
-                self._admission.close_context()
         self._after_context()
 
     def _after_context(self) -> None:

@@ -21,9 +21,10 @@ from engine.types import AudioChunk, Sentence
 from server import messages
 from server.delivery import Delivery
 from server.encoder import AudioEncoder
-from server.errors import ERROR_CODES
+from server.errors import ERROR_CODES, ClientError
 from server.events import CancelRequested
 from server.pacing import Pacer
+from server.quotas import Account
 from server.services import Services
 from server.settings import Settings
 from server.sink import Sink
@@ -53,18 +54,18 @@ class Utterance:
         ctx: str,
         alias: int,
         settings: Settings,
-        key: str,
+        account: Account,
         route: str = "native",
     ) -> None:
         """Prepare; nothing happens before `run`.
 
         Args:
             alias: The context's number in binary frames.
-            key: Holder of the API key, for accounting.
+            account: Of the API key.
             route: The protocol spoken, for metrics.
         """
         self.ctx = ctx
-        self._key = key
+        self._account = account
         self._route = route
         self.id = uuid.uuid4().hex
         self._alias = alias
@@ -128,12 +129,16 @@ class Utterance:
             if self.is_over:
                 self._report_cancel()
 
-    def refuse(self, code: str, message: str, *, retry_after_ms: int) -> None:
+    def refuse(self, error: ClientError) -> None:
         """End before it began."""
         self.is_over = True
-        request_id = uuid.uuid4().hex[:16]
-        self._sink.fail(code, message, request_id=request_id, retry_after_ms=retry_after_ms)
-        self._services.metrics.errors.labels(code).inc()
+        self._sink.fail(
+            error.code,
+            error.message,
+            request_id=uuid.uuid4().hex[:16],
+            retry_after_ms=error.retry_after_ms,
+        )
+        self._services.metrics.errors.labels(error.code).inc()
 
     def stalled_s(self, now_s: float) -> float:
         """Return how long it has waited for a listener who says nothing."""
@@ -162,6 +167,7 @@ class Utterance:
             self._fail(_first(errors))
         finally:
             self.is_over = True
+            self._account.spend_audio(self._sink.sent().pts_end / CLOCK_HZ)
             self._services.engine.forget(self.id)
 
     def _make_encoder(self) -> AudioEncoder:
@@ -180,7 +186,7 @@ class Utterance:
             clock=services.clock,
             executor=services.encoder_pool,
             may_batch=settings.framing == "h16",
-            on_sent=self._after_sending,
+            on_sent=self._grant,
         )
         return encoder
 
@@ -284,6 +290,7 @@ class Utterance:
             end=sentence.end,
             pause_ms=sentence.pause_ms,
             norm=spoken.phonemes.normalized_text,
+            trimmed_ms=chunk.num_trimmed * 1000 // chunk.sample_rate_hz,
         )
         self._sink.send(started)
         track = TimingTrack(self.ctx, times, spoken.settings.timings)
@@ -305,11 +312,6 @@ class Utterance:
         if timing is not None and not is_sync:
             self._sink.send(timing)
 
-    def _after_sending(self) -> None:
-        lead_s = self._pacer.lead_s(self._services.clock())
-        self._services.metrics.lead_seconds.observe(lead_s)
-        self._grant()
-
     def _grant(self) -> None:
         """Let the engine make what the listener will soon want."""
         now = self._services.clock()
@@ -317,6 +319,7 @@ class Utterance:
         if granted >= self._granted_s + _GRANT_STEP_S:
             self._granted_s = granted
             self._services.engine.grant(self.id, granted)
+            self._services.metrics.lead_seconds.observe(self._pacer.lead_s(now))
 
     # --- ends -------------------------------------------------------------------------------------
 
@@ -349,7 +352,7 @@ class Utterance:
         metrics.queue_seconds.observe(self._queue_s)
         metrics.audio_seconds.inc(audio_s)
         metrics.underruns.inc(self._pacer.num_underruns)
-        metrics.chars.labels(self._key).inc(chars)
+        metrics.chars.labels(self._account.holder).inc(chars)
         metrics.contexts.labels("done").inc()
         fields = {"utterance": self.id, "chars": chars, "audio_s": round(audio_s, 2)}
         logger.info("context done", extra={**fields, "ttfa_ms": done.timings.ttfa_ms})

@@ -20,6 +20,7 @@ from server.dialects.problems import ContextFailed, Problem, problem_of_message
 from server.errors import ClientError
 from server.handshake import tune
 from server.messages import ContextCancelled, ContextDone, ContextStarted, ErrorMessage
+from server.quotas import Account
 from server.runtime import Runtime
 from server.settings import Settings, check_format
 
@@ -47,11 +48,11 @@ class Caller:
     """Who asks.
 
     Attributes:
-        key: Holder of the key or token.
+        account: Of the key or token.
         voice: The only voice they may use; None: any.
     """
 
-    key: str
+    account: Account
     voice: str | None
 
 
@@ -63,10 +64,11 @@ def admitted(request: web.Request, runtime: Runtime) -> Iterator[Caller]:
         ClientError: unauthorized, forbidden_origin, draining, warming_up, overloaded, ...
     """
     grant = admit(request, runtime)
-    guest = Guest(request.remote or "", grant.holder)
+    account = runtime.accounts.of(grant.holder)
+    guest = Guest(request.remote or "", grant.holder, account.allowance.connections)
     runtime.admission.enter(guest)
     try:
-        yield Caller(grant.holder, grant.voice)
+        yield Caller(account, grant.voice)
     finally:
         runtime.admission.leave(guest)
 
@@ -109,9 +111,10 @@ def context_for(
     if caller.voice is not None and settings.voice != caller.voice:
         text = f"voice is {settings.voice!r}, the token is for {caller.voice!r}"
         raise ClientError("forbidden_voice", text)
+    settings = caller.account.lowered(settings)
     runtime.check(settings)
     limit = runtime.config.server.limits.max_buffer_chars
-    options = ContextOptions(caller.key, route, limit, is_unpaced=whole)
+    options = ContextOptions(caller.account, route, limit, is_unpaced=whole)
     return Context(runtime.services, runtime.admission, options, settings, ctx=ctx)
 
 

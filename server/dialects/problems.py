@@ -80,7 +80,7 @@ def problem_of(error: BaseException, *, request_id: str = "") -> Problem:
             return error.problem
         case ClientError():
             entry = error_code(error.code)
-            return Problem(entry.status, error.code, error.message, request_id)
+            return Problem(entry.status, error.code, error.message, request_id, error.retry_after_s)
         case SovitsError():
             entry = error_code(error.code)
             retry_s = error.retry_after_ms / 1000 if isinstance(error, Overloaded) else None

@@ -22,7 +22,7 @@ from server.context import Context
 from server.dialects.common import Caller, admitted, context_for
 from server.dialects.problems import Problem, problem_of
 from server.errors import ClientError
-from server.handshake import tune
+from server.handshake import new_socket, tune
 from server.protocol import MAX_STRIKES, STRIKES
 from server.runtime import Runtime
 from server.settings import Settings
@@ -30,9 +30,6 @@ from server.settings import Settings
 logger = logging.getLogger(__name__)
 
 _MAX_WS_BYTES = 256 * 1024  # DashScope's clients may send 20 000 characters at once
-_WRITER_LIMIT = 4096
-_HEARTBEAT_S = 20.0
-_CLOSE_TIMEOUT_S = 2.0
 _TICK_S = 0.25
 _GOING_AWAY = 1012
 
@@ -295,13 +292,7 @@ async def serve_socket(
     with admitted(request, runtime) as caller:
         if request.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
             raise ClientError("bad_message", "this is a WebSocket, valid: Upgrade: websocket")
-        ws = web.WebSocketResponse(
-            compress=False,
-            max_msg_size=_MAX_WS_BYTES,
-            heartbeat=_HEARTBEAT_S,
-            writer_limit=_WRITER_LIMIT,
-            timeout=_CLOSE_TIMEOUT_S,
-        )
+        ws = new_socket(_MAX_WS_BYTES)
         connection = Connection(runtime, caller, request, ws, route=route)
         dialect = make_dialect(connection)
         for name, value in (headers or {}).items():

@@ -187,7 +187,9 @@ class _Connection:
             lang=language(voice.get("language"), settings.lang),
             style=style if isinstance(style, str) and style else settings.style,
         )
-        return context_for(self._runtime, Caller(ROUTE, None), settings, route=ROUTE)
+        return context_for(
+            self._runtime, Caller(self._runtime.accounts.of(ROUTE), None), settings, route=ROUTE
+        )
 
     async def _speak(self, context: Context) -> None:
         life = asyncio.create_task(context.run(), name="wyoming-context")

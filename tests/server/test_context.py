@@ -12,6 +12,7 @@ import pytest
 from server.context import Audio, Context, ContextEvent, ContextOptions
 from server.errors import ClientError
 from server.messages import ContextCancelled, ContextDone, ErrorMessage, FlushDone
+from server.quotas import Account, Allowance
 from server.settings import Format, Settings
 from tests.fakes import Script
 from tests.server.live import Live, serve
@@ -25,7 +26,7 @@ async def opened(
     live: Live, settings: Settings = PCM, *, is_unpaced: bool = False
 ) -> AsyncIterator[Context]:
     """Open a context and let it live."""
-    options = ContextOptions("me", "test", 100, is_unpaced)
+    options = ContextOptions(Account("me", Allowance(), lambda: 0.0), "test", 100, is_unpaced)
     context = Context(live.runtime.services, live.runtime.admission, options, settings, ctx="c")
     life = asyncio.create_task(context.run())
     try:
@@ -93,7 +94,7 @@ async def test_nothing_but_the_end_comes_after_a_cancel() -> None:
 async def test_a_cancel_after_everything_was_made_still_ends_it() -> None:
     """The end that was queued gives way to that of the cancel."""
     async with serve() as live:
-        options = ContextOptions("me", "test", 100)
+        options = ContextOptions(Account("me", Allowance(), lambda: 0.0), "test", 100)
         context = Context(live.runtime.services, live.runtime.admission, options, PCM)
         context.append("abc")
         context.end()

@@ -264,9 +264,9 @@ async def test_a_hundred_sockets_that_hang_up() -> None:
 
 async def test_a_peer_that_vanishes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A half-open socket answers no ping; the heartbeat frees it."""
-    from server import app
+    from server import handshake
 
-    monkeypatch.setattr(app, "_HEARTBEAT_S", 0.2)
+    monkeypatch.setattr(handshake, "_HEARTBEAT_S", 0.2)
     async with serve(script=Script(step_s=0.05)) as live:
         async with raw(live) as (reader, writer):
             spoken = {"type": "text", "ctx": "a", "text": "One two three four five six."}
