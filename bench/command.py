@@ -10,11 +10,15 @@ from collections.abc import Mapping
 BENCHES: Mapping[str, tuple[str, str]] = {
     "cpu": ("bench.cpu", "the networks on this CPU, runtime against runtime"),
     "engine": ("bench.engine", "steps, batching, chunk cost and streaming modes of the engine"),
+    "modes": ("bench.modes", "streaming modes: nearness to offline and cost of the first packet"),
+    "vocoder": ("bench.vocoder_batch", "whether the vocoder gains from batching sessions"),
     "latency": ("bench.latency", "clocks of any streaming TTS server, through its real socket"),
     "capacity": ("bench.capacity", "how many conversations at once a server holds"),
     "compare": ("bench.compare", "how two results of bench latency differ"),
-    "rivals": ("bench.rivals.command", "this server and what is installed beside it, in turns"),
+    "quality": ("bench.quality.command", "how well a pack speaks, by judges that need no network"),
     "report": ("bench.report", "one page of tables and plots out of any results"),
+    "rivals": ("bench.rivals.command", "this server and what is installed beside it, in turns"),
+    "load": ("bench.transport", "200 listeners: gaps, CPU per message, cancels, a drain"),
     "soak": ("bench.soak", "sessions, cancels and cut connections for a long time, all checked"),
     "scheduler": ("bench.scheduler", "simulate many sessions on measured step costs"),
 }
