@@ -19,6 +19,8 @@ from engine.manifest import ExportManifest, check_file
 from engine.model_config import ModelConfig
 from engine.pack import Pack
 
+ACOUSTIC_GRAPHS = ("text", "prior", "flow", "decoder")
+
 
 class OnnxBackend:
     """See `Backend`."""
@@ -45,7 +47,7 @@ class OnnxBackend:
                 options.semantic_threads,
             )
         self._precision = precision_of(manifest, precision)
-        semantic, acoustic = options.semantic_threads, options.acoustic_threads
+        semantic = options.semantic_threads
         self.semantic = OnnxSemantic(
             pack.config.t2s,
             open_graph("prefill", semantic, self._precision["prefill"]),
@@ -53,15 +55,18 @@ class OnnxBackend:
             num_slots=options.num_slots,
             max_positions=options.max_positions,
         )
-        self.acoustic = OnnxAcoustic(
-            acoustic_sizes(pack.config, manifest.numbers),
-            text=open_graph("text", acoustic),
-            prior=open_graph("prior", acoustic),
-            flow=open_graph("flow", acoustic),
-            decoder=open_graph("decoder", acoustic),
-        )
+        self.acoustic = self._open_acoustic(pack, manifest, options)
         self.reference = OnnxReference(pack, lambda graph: open_graph(graph, semantic))
         trim()
+
+    def _open_acoustic(
+        self, pack: Pack, manifest: ExportManifest, options: BackendOptions
+    ) -> OnnxAcoustic:
+        """Return the acoustic stage; another runtime's backend opens its own."""
+        open_graph = graph_opener(pack, manifest, self._provider)
+        threads = options.acoustic_threads
+        graphs = {name: open_graph(name, threads) for name in ACOUSTIC_GRAPHS}
+        return OnnxAcoustic(acoustic_sizes(pack.config, manifest.numbers), **graphs)
 
     def describe(self) -> dict[str, str]:
         """See `Backend.describe`."""

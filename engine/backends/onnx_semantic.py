@@ -22,7 +22,7 @@ import numpy as np
 import onnxruntime as ort
 
 from engine.backends.memory import trim
-from engine.errors import EngineFailed, TextError
+from engine.backends.slot_table import MaskedSlotTable
 from engine.model_config import T2SConfig
 from engine.types import Array, FloatArray, IntArray
 
@@ -51,8 +51,7 @@ class OnnxSemantic:
         self._prefill = prefill
         self._step = step
         self._has_bert = "bert" in {value.name for value in prefill.get_inputs()}
-        self._lengths = [0] * num_slots  # filled positions; 0 = free
-        self._num_tokens = np.zeros(num_slots, np.int64)  # prompt and generated tokens among them
+        self._slots = MaskedSlotTable(num_slots, max_positions)
         self._binding: _Binding | None = None
         self._cache: FloatArray = np.zeros((0,), np.float32)
         self._allocate(CAPACITY_STEP)
@@ -65,13 +64,7 @@ class OnnxSemantic:
         Raises:
             TextError: The sentence and its prompt do not fit a slot.
         """
-        length = len(phoneme_ids) + len(prompt_tokens)
-        if length >= self.max_positions:
-            raise TextError(
-                f"{len(phoneme_ids)} phonemes and {len(prompt_tokens)} prompt tokens do not fit a "
-                f"slot of {self.max_positions} positions; shorten the sentence or the reference",
-                code="text_too_long",
-            )
+        length = self._slots.prefill_length(len(phoneme_ids), len(prompt_tokens))
         inputs: dict[str, Array] = {
             "phoneme_ids": phoneme_ids[None],
             "prompt_tokens": prompt_tokens[None],
@@ -83,9 +76,7 @@ class OnnxSemantic:
         self._reserve(length + 1)
         for layer, row in enumerate(rows):
             self._cache[layer, slot, :, :length] = row[0]
-        self._mask[slot, :length] = 0.0
-        self._lengths[slot] = length
-        self._num_tokens[slot] = len(prompt_tokens)
+        self._slots.fill(slot, length, len(prompt_tokens))
         first: FloatArray = logits[0]
         return first
 
@@ -95,37 +86,26 @@ class OnnxSemantic:
         Raises:
             EngineFailed: A slot is full; the caller was to stop before.
         """
-        for slot in slots:
-            assert self._lengths[slot] > 0, f"slot {slot} was not prefilled"
-            if self._lengths[slot] >= self.max_positions:
-                raise EngineFailed(f"slot {slot} is full: {self.max_positions} positions")
-        self._reserve(max(self._lengths[slot] for slot in slots) + 1)
+        self._reserve(self._slots.next_length(slots))
         num_rows = max(slots) + 1
         binding = self._bound(num_rows)
         binding.tokens[:] = 0
         binding.tokens[list(slots)] = tokens
-        binding.position[:] = self._num_tokens[:num_rows]
+        binding.position[:] = self._slots.num_tokens[:num_rows]
         self._step.run_with_iobinding(binding.io)
         for slot in slots:
-            position = self._lengths[slot]
-            self._cache[:, slot, :, position] = binding.new_rows[:, slot, :, 0]
-            self._mask[slot, position] = 0.0
-            self._lengths[slot] = position + 1
-            self._num_tokens[slot] += 1
+            self._cache[:, slot, :, self._slots.lengths[slot]] = binding.new_rows[:, slot, :, 0]
+        self._slots.append(slots)
         return binding.logits[list(slots)]
 
     def rewind(self, slot: int, num_tokens: int) -> None:
         """See `SemanticDecoder.rewind`."""
-        self._lengths[slot] -= num_tokens
-        self._num_tokens[slot] -= num_tokens
-        self._mask[slot, self._lengths[slot] :] = -np.inf
+        self._slots.rewind(slot, num_tokens)
 
     def release(self, slot: int) -> None:
         """See `SemanticDecoder.release`."""
-        self._lengths[slot] = 0
-        self._num_tokens[slot] = 0
-        self._mask[slot] = -np.inf
-        if not any(self._lengths) and self.capacity > CAPACITY_STEP:
+        self._slots.release(slot)
+        if not any(self._slots.lengths) and self.capacity > CAPACITY_STEP:
             self._allocate(CAPACITY_STEP)
             trim()  # nobody is being served: what the last sentences needed goes back
 
@@ -140,18 +120,17 @@ class OnnxSemantic:
         head_dim = config.hidden_dim // config.num_heads
         shape = (2 * config.num_layers, self.num_slots, config.num_heads, capacity, head_dim)
         cache = np.zeros(shape, np.float32)  # zeros: masked positions must be finite
-        # -inf everywhere but on what is filled; a free row sees only its own new position.
-        mask = np.full((self.num_slots, capacity), -np.inf, np.float32)
-        for slot, length in enumerate(self._lengths):
+        for slot, length in enumerate(self._slots.lengths):
             if length:
                 cache[:, slot, :, :length] = self._cache[:, slot, :, :length]
-                mask[slot, :length] = 0.0
-        self._cache, self._mask, self.capacity = cache, mask, capacity
+        self._slots.resize(capacity)
+        self._cache, self.capacity = cache, capacity
         self._binding = None
 
     def _bound(self, num_rows: int) -> _Binding:
         if self._binding is None or len(self._binding.tokens) != num_rows:
-            self._binding = _Binding(self._step, self._config, self._cache, self._mask, num_rows)
+            mask = self._slots.mask
+            self._binding = _Binding(self._step, self._config, self._cache, mask, num_rows)
         return self._binding
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import openvino
 
 from engine.backends.onnx_acoustic import OnnxAcoustic
-from engine.backends.onnx_backend import OnnxBackend, acoustic_sizes
+from engine.backends.onnx_backend import ACOUSTIC_GRAPHS, OnnxBackend, acoustic_sizes
 from engine.backends.registry import BackendOptions
 from engine.errors import CheckpointError
 from engine.graph_weights import GraphWeights
@@ -21,7 +21,6 @@ from engine.manifest import ExportManifest, check_file
 from engine.pack import Pack
 from engine.types import Array
 
-_GRAPHS = ("text", "prior", "flow", "decoder")
 _HALF = "decoder"  # nine tenths of the operations, and the only graph where rounding cannot add up
 
 
@@ -42,27 +41,27 @@ class OpenvinoGraph:
 class OpenvinoBackend(OnnxBackend):
     """See `Backend` and the module docstring."""
 
-    def __init__(self, pack: Pack, options: BackendOptions) -> None:
-        """Open the graphs.
+    def _open_acoustic(
+        self, pack: Pack, manifest: ExportManifest, options: BackendOptions
+    ) -> OnnxAcoustic:
+        """See `OnnxBackend`.
 
         Raises:
-            CheckpointError: As `OnnxBackend`, or OpenVINO cannot read a graph.
+            CheckpointError: As there, or OpenVINO cannot read a graph.
         """
-        super().__init__(pack, options)
         core = openvino.Core()
         self._half = has_bfloat16(core)
         folder = pack.path / "onnx"
-        manifest = ExportManifest.load(folder, pack_fingerprint=pack.fingerprint)
         weights = GraphWeights(pack)
         graphs: dict[str, Any] = {}
-        for name in _GRAPHS:
+        for name in ACOUSTIC_GRAPHS:
             record = manifest.record(name, "fp32")
             blob = whole_model(check_file(folder, record), weights.load(record.weights))
             half = self._half and name == _HALF
             graphs[name] = compile_graph(
                 core, blob, name, threads=options.acoustic_threads, half=half
             )
-        self.acoustic = OnnxAcoustic(acoustic_sizes(pack.config, manifest.numbers), **graphs)
+        return OnnxAcoustic(acoustic_sizes(pack.config, manifest.numbers), **graphs)
 
     def describe(self) -> dict[str, str]:
         """See `Backend.describe`."""

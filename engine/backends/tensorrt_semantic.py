@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from engine.backends.slot_table import MaskedSlotTable
 from engine.backends.tensorrt_build import Range
 from engine.backends.tensorrt_device import DeviceEngine, DeviceGraph, Rows
-from engine.errors import EngineFailed, TextError
 from engine.model_config import T2SConfig
 from engine.types import Array, FloatArray, IntArray
 
@@ -49,12 +49,10 @@ class TensorrtSemantic:
         }
         self._row_counts = sorted({rows for rows, _ in self._profiles})
         self._capacities = sorted({past for _, past in self._profiles})
-        self._lengths = [0] * num_slots
-        self._num_tokens = np.zeros(num_slots, np.int64)
+        self._slots = MaskedSlotTable(num_slots, max_positions)
         self._capacity = 0
         self._cache: list[int] = []
         self._captured: dict[int, _Bucket] = {}
-        self._mask = np.zeros((num_slots, 0), np.float32)
         self._grow(self._capacities[0])
 
     def prefill(
@@ -65,13 +63,7 @@ class TensorrtSemantic:
         Raises:
             TextError: The sentence and its prompt do not fit a slot.
         """
-        length = len(phoneme_ids) + len(prompt_tokens)
-        if length >= self.max_positions:
-            raise TextError(
-                f"{len(phoneme_ids)} phonemes and {len(prompt_tokens)} prompt tokens do not fit a "
-                f"slot of {self.max_positions} positions; shorten the sentence or the reference",
-                code="text_too_long",
-            )
+        length = self._slots.prefill_length(len(phoneme_ids), len(prompt_tokens))
         inputs: dict[str, Array] = {
             "phoneme_ids": phoneme_ids[None],
             "prompt_tokens": prompt_tokens[None],
@@ -86,9 +78,7 @@ class TensorrtSemantic:
             self._device.copy_rows(
                 self._rows_of(index, slot, 0), source, length * self._row_bytes, self._heads
             )
-        self._mask[slot, :length] = 0.0
-        self._lengths[slot] = length
-        self._num_tokens[slot] = len(prompt_tokens)
+        self._slots.fill(slot, length, len(prompt_tokens))
         logits: FloatArray = self._prefill.output("logits")[0]
         return logits
 
@@ -98,39 +88,29 @@ class TensorrtSemantic:
         Raises:
             EngineFailed: A slot is full; the caller was to stop before.
         """
-        for slot in slots:
-            assert self._lengths[slot] > 0, f"slot {slot} was not prefilled"
-            if self._lengths[slot] >= self.max_positions:
-                raise EngineFailed(f"slot {slot} is full: {self.max_positions} positions")
-        self._reserve(max(self._lengths[slot] for slot in slots) + 1)
+        self._reserve(self._slots.next_length(slots))
         num_rows = next(count for count in self._row_counts if count > max(slots))
         bucket = self._bucket(num_rows)
         bucket.tokens[:] = 0
         bucket.tokens[list(slots)] = tokens
-        bucket.position[:] = self._num_tokens[:num_rows]
-        bucket.run(self._mask[:num_rows])
+        bucket.position[:] = self._slots.num_tokens[:num_rows]
+        bucket.run(self._slots.mask[:num_rows])
         for slot in slots:
-            position = self._lengths[slot]
+            position = self._slots.lengths[slot]
             for index, address in enumerate(bucket.new_rows):
                 source = Rows(address + slot * self._heads * self._row_bytes, self._row_bytes)
                 target = self._rows_of(index, slot, position)
                 self._device.copy_rows(target, source, self._row_bytes, self._heads)
-            self._mask[slot, position] = 0.0
-            self._lengths[slot] = position + 1
-            self._num_tokens[slot] += 1
+        self._slots.append(slots)
         return bucket.read_logits()[list(slots)]
 
     def rewind(self, slot: int, num_tokens: int) -> None:
         """See `SemanticDecoder.rewind`."""
-        self._lengths[slot] -= num_tokens
-        self._num_tokens[slot] -= num_tokens
-        self._mask[slot, self._lengths[slot] :] = -np.inf
+        self._slots.rewind(slot, num_tokens)
 
     def release(self, slot: int) -> None:
         """See `SemanticDecoder.release`."""
-        self._lengths[slot] = 0
-        self._num_tokens[slot] = 0
-        self._mask[slot] = -np.inf
+        self._slots.release(slot)
 
     @property
     def _heads(self) -> int:
@@ -167,12 +147,11 @@ class TensorrtSemantic:
         self._device.synchronize()
         for address in old:
             self._device.free(address)
-        mask = np.full((self.num_slots, capacity), -np.inf, np.float32)
-        mask[:, :old_capacity] = self._mask
+        self._slots.resize(capacity)
         for bucket in self._captured.values():
             bucket.close()
         self._captured.clear()  # their graphs hold the old addresses
-        self._cache, self._capacity, self._mask = cache, capacity, mask
+        self._cache, self._capacity = cache, capacity
 
     def _bucket(self, num_rows: int) -> _Bucket:
         if num_rows not in self._captured:

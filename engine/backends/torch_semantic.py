@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.errors import EngineFailed, TextError
+from engine.backends.slot_table import SlotTable
 from engine.models.t2s import T2S, T2SLayer
 from engine.types import FloatArray, IntArray
 
@@ -53,8 +53,7 @@ class TorchSemanticDecoder:
         self._model = model
         self._keys = [torch.empty(shape) for _ in model.layers]
         self._values = [torch.empty(shape) for _ in model.layers]
-        self._lengths = [0] * num_slots  # filled positions; 0 = free
-        self._num_tokens = [0] * num_slots  # prompt and generated tokens among them
+        self._slots = SlotTable(num_slots, max_positions)
         self._no_mask = torch.zeros(())
 
     @torch.inference_mode()
@@ -66,13 +65,7 @@ class TorchSemanticDecoder:
         Raises:
             TextError: The sentence and its prompt do not fit a slot.
         """
-        length = len(phoneme_ids) + len(prompt_tokens)
-        if length >= self.max_positions:
-            raise TextError(
-                f"{len(phoneme_ids)} phonemes and {len(prompt_tokens)} prompt tokens do not fit a "
-                f"slot of {self.max_positions} positions; shorten the sentence or the reference",
-                code="text_too_long",
-            )
+        length = self._slots.prefill_length(len(phoneme_ids), len(prompt_tokens))
         if bert is None:
             bert = np.zeros((self._model.config.bert_dim, len(phoneme_ids)), dtype=np.float32)
         logits, cache = self._model.prefill(
@@ -83,8 +76,7 @@ class TorchSemanticDecoder:
         for layer, (key, value) in enumerate(zip(cache.keys, cache.values, strict=True)):
             self._keys[layer][slot, :, :length] = key[0]
             self._values[layer][slot, :, :length] = value[0]
-        self._lengths[slot] = length
-        self._num_tokens[slot] = len(prompt_tokens)
+        self._slots.fill(slot, length, len(prompt_tokens))
         return _to_numpy(logits[0])
 
     @torch.inference_mode()
@@ -94,38 +86,34 @@ class TorchSemanticDecoder:
         Raises:
             EngineFailed: A slot is full; the caller was to stop before.
         """
-        self._check(slots)
+        self._slots.next_length(slots)  # refuses a full one
         model = self._model
         num_rows = max(len(slots), MIN_ROWS)
         x = torch.zeros(num_rows, 1, model.config.hidden_dim)
-        position = torch.tensor([self._num_tokens[slot] for slot in slots])
+        position = torch.from_numpy(self._slots.num_tokens[list(slots)])
         embedded = model.token_embedding(torch.tensor(tokens)[:, None])
         x[: len(slots)] = model.token_position(embedded, position[:, None])
         for index, layer in enumerate(model.layers):
             assert isinstance(layer, T2SLayer)
             x = self._run_layer(index, layer, x, slots)
         logits = model.head(x[:, 0])[: len(slots)]
-        for slot in slots:
-            self._lengths[slot] += 1
-            self._num_tokens[slot] += 1
+        self._slots.append(slots)
         return _to_numpy(logits)
 
     def rewind(self, slot: int, num_tokens: int) -> None:
         """See `SemanticDecoder.rewind`."""
-        self._lengths[slot] -= num_tokens
-        self._num_tokens[slot] -= num_tokens
+        self._slots.rewind(slot, num_tokens)
 
     def release(self, slot: int) -> None:
         """See `SemanticDecoder.release`."""
-        self._lengths[slot] = 0
-        self._num_tokens[slot] = 0
+        self._slots.release(slot)
 
     def _run_layer(self, index: int, layer: T2SLayer, x: Tensor, slots: Sequence[int]) -> Tensor:
         """Run one layer for float32 [R, 1, H], R >= the number of slots, and extend the cache."""
         query, key, value = layer.project(x)
         context = torch.zeros_like(query)
         for row, slot in enumerate(slots):
-            length = self._lengths[slot]
+            length = self._slots.lengths[slot]
             keys, values = self._keys[index], self._values[index]
             one = slice(row, row + 1)
             context[one] = layer.attend(
@@ -139,12 +127,6 @@ class TorchSemanticDecoder:
             keys[slot, :, length] = key[row, :, 0]
             values[slot, :, length] = value[row, :, 0]
         return layer.finish(x, context)
-
-    def _check(self, slots: Sequence[int]) -> None:
-        for slot in slots:
-            assert self._lengths[slot] > 0, f"slot {slot} was not prefilled"
-            if self._lengths[slot] >= self.max_positions:
-                raise EngineFailed(f"slot {slot} is full: {self.max_positions} positions")
 
 
 def _to_numpy(tensor: Tensor) -> FloatArray:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from engine.backends import onnx_backend
 from engine.backends.onnx_backend import OnnxBackend
 from engine.backends.registry import create_backend
 from engine.config import EngineConfig
@@ -57,3 +60,17 @@ def test_the_t2s_keeps_its_precision(micro: Pack) -> None:
     """It stays in ONNX Runtime, with the choice of int8."""
     said = create_backend("openvino", micro, replace(CONFIG, precision="int8")).describe()
     assert said["precision"] == "prefill int8, step int8"
+
+
+def test_no_graph_is_opened_twice(micro: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime opens the T2S only: the acoustic weights are not held by both runtimes."""
+    opened: list[str] = []
+    real = onnx_backend.open_session
+
+    def noted(path: Path, **options: Any) -> Any:
+        opened.append(path.stem)
+        return real(path, **options)
+
+    monkeypatch.setattr(onnx_backend, "open_session", noted)
+    create_backend("openvino", micro, CONFIG)
+    assert sorted(name.split(".")[0] for name in opened) == ["prefill", "step"]
