@@ -12,23 +12,25 @@
 // timing, packet, warning, done and cancelled (the server's messages), failed {code, message},
 // position {played, buffered, state, underruns, rms, level} every 20 ms in step with the sound, and
 // over. Times are samples at 48 kHz of the speech; `start` and `end` count code points of the text.
+//
+// A connection that breaks is made again, and speeches go on where they were: packets that were
+// missed come again, text that did not arrive is sent again. Meanwhile what is buffered plays on.
 
-import { createDecoder, opusSupport, prepareOpus } from "./decoders.js";
+import { opusSupport, prepareOpus } from "./decoders.js";
 import { RATE_HZ } from "./mixer.js";
 import { Player } from "./player.js";
+import { Speech } from "./speech.js";
 
-export { RATE_HZ };
+export { RATE_HZ, Speech };
+export { mouthLevel } from "./speech.js";
 export const SUBPROTOCOL = "sovits.tts.v1";
 
 const PATH = "v1/tts/ws";
 const HEADER_BYTES = 16;
 const BATCH = 16;
-const DISCONT = 32;
-const ACK_MS = 200; // the protocol asks for 100 to 500
-const SEND_MS = 30; // text that comes faster is joined: servers count messages
 const OPEN_TIMEOUT_MS = 10000;
-const LEVEL_FLOOR_DB = -50;
-const LEVEL_RANGE_DB = 38;
+const BROKEN = 1006; // a socket nobody closed
+const RESUME_DELAYS_MS = [0, 500, 1000, 2000, 4000, 8000]; // the server waits for 30 s
 
 /** Return {flags, alias, seq, pts, duration, seg, payloads} of a binary message. */
 export function parseFrame(buffer) {
@@ -59,12 +61,6 @@ export function parseFrame(buffer) {
   return { ...header, payloads };
 }
 
-/** Return how far a mouth is open, 0 to 1, for the RMS of what sounds. */
-export function mouthLevel(rms) {
-  const db = 20 * Math.log10(Math.max(rms, 1e-6));
-  return Math.min(1, Math.max(0, (db - LEVEL_FLOOR_DB) / LEVEL_RANGE_DB));
-}
-
 /** Return the address of the native socket for a page's or a server's address, under a prefix too. */
 export function socketUrl(url) {
   const parsed = new URL(url, globalThis.location?.href);
@@ -74,7 +70,7 @@ export function socketUrl(url) {
   return parsed.href;
 }
 
-/** One session. Events: ready, warning, goingaway, closed {code, reason}. */
+/** One session. Events: ready, warning, goingaway, resuming, sessionresumed, closed {code, reason}. */
 export class SovitsLive extends EventTarget {
   #socket = null;
   #connecting = null;
@@ -82,6 +78,8 @@ export class SovitsLive extends EventTarget {
   #aliases = new Map();
   #pongs = new Map();
   #numbers = 0;
+  #torn = null; // the token of a session whose socket broke, until it goes on or is given up
+  #resumed = null; // takes the answer to session.resume
 
   /** `decoder`: "auto", "webcodecs" or "wasm"; `token`: API key. */
   constructor({ url = globalThis.location.href, token = "", decoder = "auto" } = {}) {
@@ -118,8 +116,9 @@ export class SovitsLive extends EventTarget {
 
   async #open() {
     this.support = this.decoder === "auto" ? await opusSupport() : this.decoder;
-    const [ready] = await Promise.all([this.#greeted(), prepareOpus(this.support)]);
-    return ready;
+    await Promise.all([this.#greeted(), prepareOpus(this.support)]);
+    if (this.#torn) await this.#takeUp();
+    return this.ready;
   }
 
   #greeted() {
@@ -143,7 +142,54 @@ export class SovitsLive extends EventTarget {
   }
 
   #lost(code, reason) {
+    const token = this.ready?.resume_token;
     this.ready = null;
+    this.#resumed?.(undefined);
+    if (this.#torn) return; // one attempt of several
+    if (code === BROKEN && token && this.#speeches.size) {
+      this.#torn = token;
+      this.#retry(code, reason);
+    } else {
+      this.#end(code, reason);
+    }
+  }
+
+  /** Connect again and again until the session goes on or is given up. */
+  async #retry(code, reason) {
+    this.#emit("resuming", { code });
+    for (const delay of RESUME_DELAYS_MS) {
+      await new Promise((resolve) => setTimeout(resolve, delay));
+      if (this.#torn) await this.connect().catch(() => {});
+      if (!this.#torn) return;
+    }
+    this.#torn = null;
+    this.#end(code, reason);
+  }
+
+  /** Go on with the torn session over the new socket, before anything else is said on it. */
+  async #takeUp() {
+    const last = {};
+    for (const [ctx, speech] of this.#speeches) if (speech.lastSeq >= 0) last[ctx] = speech.lastSeq;
+    const token = this.#torn;
+    const answer = await new Promise((resolve) => {
+      this.#resumed = resolve;
+      this.#socket.send(JSON.stringify({ type: "session.resume", token, last }));
+    });
+    this.#resumed = null;
+    if (answer === undefined) throw new Error("the connection broke again");
+    this.#torn = null;
+    if (answer) this.ready = { ...this.ready, resume_token: token, session_id: answer.session_id };
+    for (const [ctx, speech] of this.#speeches) {
+      if (answer?.contexts.includes(ctx)) {
+        speech.goOn(answer.received[ctx], answer.ended.includes(ctx));
+      } else {
+        speech.fail({ code: "session_lost", message: "the server did not keep the session" });
+        this.#speeches.delete(ctx);
+      }
+    }
+  }
+
+  #end(code, reason) {
     for (const speech of this.#speeches.values()) {
       speech.fail({ code: "session_lost", message: reason || `the connection ended (${code})` });
     }
@@ -165,9 +211,14 @@ export class SovitsLive extends EventTarget {
     return speech;
   }
 
+  /** False while the socket is broken and the session may yet go on: nothing can be sent. */
+  get isWhole() {
+    return this.#torn === null;
+  }
+
   /** Send a message of the protocol. */
   send(message) {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
+    if (this.isWhole && this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
   }
 
   /** Return the round trip in ms; also keeps an idle session open. */
@@ -180,7 +231,10 @@ export class SovitsLive extends EventTarget {
   /** Stop all speech and end the session. */
   close() {
     for (const speech of [...this.#speeches.values()]) speech.cancel();
+    const wasTorn = !this.isWhole;
+    this.#torn = null;
     this.#socket?.close(1000);
+    if (wasTorn) this.#end(1000, "");
   }
 
   #receive(data) {
@@ -197,6 +251,8 @@ export class SovitsLive extends EventTarget {
       this.#pongs.get(message.t)?.(performance.now() - message.t);
       this.#pongs.delete(message.t);
     } else if (message.ctx === undefined) {
+      if (message.type === "session.resumed") this.#resumed?.(message);
+      if (message.type === "error") this.#resumed?.(null);
       this.#emit(message.type.replaceAll(/[._]/g, ""), message);
     } else {
       this.#receiveOf(message);
@@ -211,202 +267,6 @@ export class SovitsLive extends EventTarget {
     if (speech.isServed) {
       this.#speeches.delete(message.ctx);
       for (const [alias, known] of this.#aliases) if (known === speech) this.#aliases.delete(alias);
-    }
-  }
-}
-
-/** One text and its sound; made by SovitsLive.open. */
-export class Speech extends EventTarget {
-  #live;
-  #decoder = null;
-  #skip = 0; // samples of the decoder's delay still to drop
-  #sent = 0; // code points
-  #spoken = 0; // code points of sentences that began
-  #waiting = []; // code points not sent yet
-  #marks = []; // flush and end, by the code point they come after
-  #timer = null;
-  #lastSend = -Infinity;
-  #lastAck = -Infinity;
-
-  constructor(live, id, settings) {
-    super();
-    this.#live = live;
-    this.id = id;
-    this.settings = settings;
-    this.isServed = false; // nothing more comes from the server
-    this.isOver = false; // nothing more is heard
-    this.played = 0;
-    this.figures = { sentAt: null, firstPacketMs: null, firstSoundMs: null, bytes: 0, packets: 0 };
-    this.over = new Promise((resolve) => (this.#finish = resolve));
-    // Playback is known by this page alone: ids of contexts may come again in another session.
-    this.streamId = `${id}-${crypto.getRandomValues(new Uint32Array(1))[0]}`;
-    live.player.listen(this.streamId, (report) => this.#report(report));
-    const { preempt, ...rest } = settings;
-    live.send({ type: "context.open", ctx: id, ...(preempt ? { preempt } : {}), ...rest });
-  }
-
-  #finish;
-
-  #emit(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
-  }
-
-  /** Append text, exactly as it is. */
-  send(text) {
-    for (const char of text) this.#waiting.push(char);
-    this.#pump();
-  }
-
-  /** Speak what was sent without waiting for its end. */
-  flush() {
-    this.#marks.push({ at: this.#sent + this.#waiting.length, type: "flush" });
-    this.#pump();
-  }
-
-  /** No more text comes. */
-  end() {
-    this.#marks.push({ at: this.#sent + this.#waiting.length, type: "end" });
-    this.#pump();
-  }
-
-  /** Fade out in 12 ms, drop the rest, stop the server. */
-  cancel() {
-    if (this.isOver) return this.over;
-    this.isCancelled = true;
-    this.#live.player.stop(this.streamId);
-    clearTimeout(this.#timer);
-    if (!this.isServed) {
-      const played_ms = (this.played / RATE_HZ) * 1000;
-      this.#live.send({ type: "cancel", ctx: this.id, played_ms });
-    }
-    this.#decoder?.close();
-    return this.over;
-  }
-
-  /** Send what may be sent: text not more often than SEND_MS, nor more than the server buffers. */
-  #pump() {
-    if (this.isCancelled || this.isServed) return;
-    const room = (this.#live.ready.limits.max_buffer_chars >> 1) - (this.#sent - this.#spoken);
-    const until = this.#marks.length ? this.#marks[0].at - this.#sent : Infinity;
-    const count = Math.max(0, Math.min(this.#waiting.length, room, until));
-    const wait = this.#lastSend + SEND_MS - performance.now();
-    if (count && wait > 0) {
-      this.#timer ??= setTimeout(() => {
-        this.#timer = null;
-        this.#pump();
-      }, wait);
-      return;
-    }
-    if (count) this.#sendText(this.#waiting.splice(0, count).join(""), count);
-    let isMarked = false;
-    while (this.#marks[0]?.at === this.#sent) {
-      this.#live.send({ type: this.#marks.shift().type, ctx: this.id });
-      isMarked = true;
-    }
-    if ((count || isMarked) && this.#waiting.length) this.#pump();
-  }
-
-  #sendText(text, count) {
-    this.#live.send({ type: "text", ctx: this.id, text });
-    this.#sent += count;
-    this.#lastSend = performance.now();
-    this.figures.sentAt ??= this.#lastSend;
-  }
-
-  /** Take a message of the session. */
-  receive(message) {
-    switch (message.type) {
-      case "context.started":
-        this.started = message;
-        this.#restart();
-        this.#emit("started", message);
-        break;
-      case "segment.started":
-        this.#spoken = Math.max(this.#spoken, message.end);
-        this.#pump();
-        this.#emit("segment", message);
-        break;
-      case "segment.done":
-        this.#live.player.expect(this.streamId, message.pts_end);
-        this.#emit("segmentdone", message);
-        break;
-      case "context.done":
-        this.isServed = true;
-        this.#playOut(message.total_samples48);
-        this.#emit("done", message);
-        break;
-      case "context.cancelled":
-        this.isServed = true;
-        this.#live.player.stop(this.streamId);
-        this.#emit("cancelled", message);
-        break;
-      case "error":
-        this.#emit("failed", message);
-        if (message.fatal || !this.started) this.fail(null);
-        break;
-      default:
-        this.#emit(message.type.replaceAll(/[._]/g, ""), message);
-    }
-  }
-
-  #restart() {
-    this.#decoder?.close();
-    this.#skip = this.started.pre_skip;
-    this.#decoder = createDecoder(this.started, this.#live.support, (samples) => {
-      const dropped = Math.min(this.#skip, samples.length);
-      this.#skip -= dropped;
-      const rest = dropped ? samples.slice(dropped) : samples;
-      if (this.isCancelled || !rest.length) return;
-      this.#emit("samples", rest);
-      this.#live.player.push(this.streamId, rest);
-    });
-  }
-
-  async #playOut(total) {
-    if (this.isCancelled) return;
-    await this.#decoder?.flush();
-    this.#live.player.end(this.streamId, total);
-    this.#decoder?.close();
-  }
-
-  /** Take a binary message of the session. */
-  receiveAudio(frame) {
-    if (this.isCancelled) return;
-    this.figures.firstPacketMs ??= performance.now() - this.figures.sentAt;
-    if (frame.flags & DISCONT) this.#restart();
-    let pts = frame.pts;
-    for (const payload of frame.payloads) {
-      this.figures.bytes += payload.length;
-      this.figures.packets += 1;
-      if (payload.length) this.#decoder.decode(payload, pts);
-      pts += frame.duration / frame.payloads.length;
-    }
-    this.#emit("packet", frame);
-  }
-
-  /** Give up: what came is played out. `why` is told, if there is something to tell. */
-  fail(why) {
-    this.isServed = true;
-    if (why) this.#emit("failed", { ...why, fatal: true });
-    this.#playOut(undefined);
-  }
-
-  #report(report) {
-    const now = performance.now();
-    if (report.played && this.figures.firstSoundMs === null) {
-      this.figures.firstSoundMs = now - this.figures.sentAt + this.#live.player.latencyMs;
-    }
-    this.played = report.played;
-    this.#emit("position", { ...report, level: mouthLevel(report.rms) });
-    if (report.state === "over") {
-      this.isOver = true;
-      clearTimeout(this.#timer);
-      this.#emit("over", report);
-      this.#finish(report);
-    } else if (!this.isServed && report.played && now - this.#lastAck >= ACK_MS) {
-      this.#lastAck = now;
-      const played_ms = (report.played / RATE_HZ) * 1000;
-      this.#live.send({ type: "ack", ctx: this.id, played_ms });
     }
   }
 }
