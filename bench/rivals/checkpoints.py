@@ -177,6 +177,7 @@ def _write_feature_extractor(folder: Path) -> None:
 
 def _write_bert(folder: Path) -> None:
     import torch
+    from tokenizers import BertWordPieceTokenizer
     from transformers import BertConfig, BertForMaskedLM
 
     size = 21128
@@ -187,8 +188,10 @@ def _write_bert(folder: Path) -> None:
     torch.manual_seed(1)
     network: Any = BertForMaskedLM(config)
     network.half().save_pretrained(folder)
+    torch.save(network.state_dict(), folder / "pytorch_model.bin")  # some know no other name
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     words = special + [f"w{i}" for i in range(size - len(special))]
     (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    BertWordPieceTokenizer(str(folder / "vocab.txt")).save(str(folder / "tokenizer.json"))
     facts = {"tokenizer_class": "BertTokenizer", "do_lower_case": True}
     (folder / "tokenizer_config.json").write_text(json.dumps(facts))

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from bench.targets.base import TargetConfig
+from bench.targets.adapter import Adapter
 from bench.targets.http import Request
 from bench.targets.urls import http_address
-from engine.errors import InvalidParameter
-
-_NAMES = {"wav": "wav", "pcm_s16le": "raw"}
 
 
-class ApiV2:
+class ApiV2(Adapter):
     """See HttpDialect. Streams by default in mode 3, the one with the fastest first audio."""
 
-    def __init__(self, config: TargetConfig) -> None:
-        """Check the codec.
-
-        Raises:
-            InvalidParameter: If the dialect has no such codec.
-        """
-        if config.format.codec not in _NAMES:
-            raise InvalidParameter("codec", config.format.codec, ", ".join(_NAMES))
-        self._config = config
-        self.format = config.format
+    codecs = {"wav": "wav", "pcm_s16le": "raw"}
 
     def request(self, text: str) -> Request:
         """See HttpDialect."""
@@ -33,10 +21,10 @@ class ApiV2:
             "text_lang": language,
             "prompt_lang": language,
             "ref_audio_path": config.voice or "default",
-            "media_type": _NAMES[config.format.codec],
+            "media_type": self._codec,
             "streaming_mode": 3,
         }
         if config.seed is not None:
             body["seed"] = config.seed
-        headers = {"Authorization": f"Bearer {config.key}"} if config.key else {}
-        return Request(http_address(config.url, "/tts"), headers, {**body, **config.options})
+        address = http_address(config.url, "/tts")
+        return Request(address, self._key(), {**body, **config.options})

@@ -6,50 +6,37 @@ import json
 import uuid
 from collections.abc import Callable, Sequence
 
+from bench.targets.adapter import SocketAdapter
 from bench.targets.base import TargetConfig
-from bench.targets.sockets import Address, Audio, Cancelled, Done, Failed, Heard, Message, Started
+from bench.targets.sockets import Address, Audio, Failed, Heard, Message, Started
 from bench.targets.urls import socket_address
-from engine.errors import InvalidParameter
-
-_NAMES = {"pcm_s16le": "pcm", "wav": "wav", "ogg": "opus"}
 
 
-class DashScope:
+class DashScope(SocketAdapter):
     """See Dialect. The task is started before the clock is, as a client that is ready does."""
 
+    codecs = {"pcm_s16le": "pcm", "wav": "wav", "ogg": "opus"}
     is_announced = True
-    is_greeted = False
 
     def __init__(
         self, config: TargetConfig, new_id: Callable[[], str] = lambda: uuid.uuid4().hex
     ) -> None:
-        """Check the codec.
-
-        Raises:
-            InvalidParameter: If the dialect has no such codec.
-        """
-        if config.format.codec not in _NAMES:
-            raise InvalidParameter("codec", config.format.codec, ", ".join(_NAMES))
-        self._config = config
-        self.format = config.format
+        super().__init__(config)
         self._new_id = new_id
-        self._task = ""
-        self._is_stopped = False
 
     def address(self) -> Address:
         """See Dialect."""
-        key = self._config.key
-        headers = {"Authorization": f"bearer {key}"} if key else {}
-        return Address(socket_address(self._config.url, "/api-ws/v1/inference"), headers)
+        address = socket_address(self._config.url, "/api-ws/v1/inference")
+        return Address(address, self._key(scheme="bearer "))
 
     def begin(self) -> Sequence[Message]:
         """See Dialect."""
-        self._task, self._is_stopped = self._new_id(), False
+        self._begin(self._new_id())
         config = self._config
         parameters: dict[str, object] = {
             "text_type": "PlainText",
             "voice": config.voice or "default",
-            "format": _NAMES[config.format.codec],
+            "format": self._codec,
             "sample_rate": config.format.rate_hz,
         }
         if config.seed is not None:
@@ -82,17 +69,17 @@ class DashScope:
         if isinstance(message, bytes):
             return [Audio(message)]
         header = json.loads(message).get("header", {})
-        if header.get("task_id") not in (None, self._task):
+        if header.get("task_id") not in (None, self._name):
             return []
         match header.get("event"):
             case "task-started":
                 return [Started()]
             case "task-finished":
-                return [Cancelled() if self._is_stopped else Done()]
+                return [self._ended()]
             case "task-failed":
                 return [Failed(f"{header.get('error_code')}: {header.get('error_message')}")]
         return []
 
     def _message(self, action: str, payload: dict[str, object]) -> str:
-        header = {"action": action, "task_id": self._task, "streaming": "duplex"}
+        header = {"action": action, "task_id": self._name, "streaming": "duplex"}
         return json.dumps({"header": header, "payload": payload}, ensure_ascii=False)

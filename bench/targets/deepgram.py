@@ -6,44 +6,28 @@ import json
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
-from bench.targets.base import TargetConfig
+from bench.targets.adapter import SocketAdapter
 from bench.targets.sockets import Address, Audio, Cancelled, Done, Failed, Heard, Message
 from bench.targets.urls import socket_address
-from engine.errors import InvalidParameter
-
-_NAMES = {"pcm_s16le": "linear16", "mulaw": "mulaw", "alaw": "alaw"}
 
 
-class Deepgram:
+class Deepgram(SocketAdapter):
     """See Dialect."""
 
-    is_announced = False
-    is_greeted = False
-
-    def __init__(self, config: TargetConfig) -> None:
-        """Check the codec.
-
-        Raises:
-            InvalidParameter: If the dialect has no such codec.
-        """
-        if config.format.codec not in _NAMES:
-            raise InvalidParameter("codec", config.format.codec, ", ".join(_NAMES))
-        self._config = config
-        self.format = config.format
+    codecs = {"pcm_s16le": "linear16", "mulaw": "mulaw", "alaw": "alaw"}
 
     def address(self) -> Address:
         """See Dialect."""
         config = self._config
         query: dict[str, object] = {
-            "encoding": _NAMES[config.format.codec],
+            "encoding": self._codec,
             "sample_rate": config.format.rate_hz,
             **config.options,
         }
         if config.voice is not None:
             query["model"] = config.voice
-        headers = {"Authorization": f"Token {config.key}"} if config.key else {}
         address = socket_address(config.url, "/v1/speak")
-        return Address(f"{address}?{urlencode(query)}", headers)
+        return Address(f"{address}?{urlencode(query)}", self._key(scheme="Token "))
 
     def begin(self) -> Sequence[Message]:
         """See Dialect."""

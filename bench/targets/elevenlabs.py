@@ -3,44 +3,25 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import json
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
-from bench.targets.base import TargetConfig
-from bench.targets.sockets import Address, Audio, Cancelled, Done, Failed, Heard, Message
+from bench.targets.adapter import SocketAdapter
+from bench.targets.sockets import Address, Audio, Failed, Heard, Message
 from bench.targets.urls import socket_address
-from engine.errors import InvalidParameter
-
-_NAMES = {"pcm_s16le": "pcm", "mulaw": "ulaw", "alaw": "alaw"}
 
 
-class ElevenLabs:
+class ElevenLabs(SocketAdapter):
     """See Dialect. The context opens before the clock starts, as a client that is ready does."""
 
-    is_announced = False
-    is_greeted = False
-
-    def __init__(self, config: TargetConfig) -> None:
-        """Check the codec.
-
-        Raises:
-            InvalidParameter: If the dialect has no such codec.
-        """
-        if config.format.codec not in _NAMES:
-            raise InvalidParameter("codec", config.format.codec, ", ".join(_NAMES))
-        self._config = config
-        self.format = config.format
-        self._numbers = itertools.count(1)
-        self._context = ""
-        self._is_stopped = False
+    codecs = {"pcm_s16le": "pcm", "mulaw": "ulaw", "alaw": "alaw"}
 
     def address(self) -> Address:
         """See Dialect."""
         config = self._config
         query = {
-            "output_format": f"{_NAMES[config.format.codec]}_{config.format.rate_hz}",
+            "output_format": f"{self._codec}_{config.format.rate_hz}",
             "auto_mode": "true",
             "language_code": config.language,
             "seed": config.seed,
@@ -48,12 +29,11 @@ class ElevenLabs:
         }
         pairs = urlencode({name: value for name, value in query.items() if value is not None})
         path = f"/v1/text-to-speech/{config.voice or 'default'}/multi-stream-input"
-        headers = {"xi-api-key": config.key} if config.key else {}
-        return Address(f"{socket_address(config.url, path)}?{pairs}", headers)
+        return Address(f"{socket_address(config.url, path)}?{pairs}", self._key("xi-api-key", ""))
 
     def begin(self) -> Sequence[Message]:
         """See Dialect."""
-        self._context, self._is_stopped = f"bench-{next(self._numbers)}", False
+        self._begin()
         return [self._message(text=" ")]
 
     def text(self, token: str) -> Sequence[Message]:
@@ -73,16 +53,16 @@ class ElevenLabs:
         """See Dialect."""
         parsed = json.loads(message)
         name = parsed.get("contextId", parsed.get("context_id"))
-        if name not in (None, self._context):
+        if name not in (None, self._name):
             return []
         if parsed.get("error"):
             return [Failed(str(parsed["error"]))]
         heard: list[Heard] = []
         if parsed.get("audio"):
             heard.append(Audio(base64.b64decode(parsed["audio"])))
-        if parsed.get("isFinal") and name == self._context:
-            heard.append(Cancelled() if self._is_stopped else Done())
+        if parsed.get("isFinal") and name == self._name:
+            heard.append(self._ended())
         return heard
 
     def _message(self, **fields: object) -> str:
-        return json.dumps({**fields, "context_id": self._context}, ensure_ascii=False)
+        return json.dumps({**fields, "context_id": self._name}, ensure_ascii=False)

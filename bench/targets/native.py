@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Sequence
 
 from bench.decode import AudioFormat
+from bench.targets.adapter import SocketAdapter
 from bench.targets.base import TargetConfig
 from bench.targets.sockets import (
     Address,
@@ -25,28 +25,24 @@ from clients.stream_client import socket_url
 _CLOCK_HZ = 48000
 
 
-class Native:
+class Native(SocketAdapter):
     """See Dialect. `lead_ms` is 0: everything is sent as fast as it is made."""
 
     is_announced = True
     is_greeted = True
 
     def __init__(self, config: TargetConfig) -> None:
-        self._config = config
-        self.format = config.format
-        self._names = itertools.count(1)
-        self._ctx = ""
+        super().__init__(config)
         self._alias: int | None = None
 
     def address(self) -> Address:
         """See Dialect."""
-        key = self._config.key
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return Address(socket_url(self._config.url), headers, (SUBPROTOCOL,))
+        return Address(socket_url(self._config.url), self._key(), (SUBPROTOCOL,))
 
     def begin(self) -> Sequence[Message]:
         """See Dialect."""
-        self._ctx, self._alias = f"bench-{next(self._names)}", None
+        self._begin()
+        self._alias = None
         config = self._config
         settings = {
             "voice": config.voice,
@@ -79,9 +75,9 @@ class Native:
                 return []
             return [Audio(packet.payload, packet.seq) for packet in packets]
         parsed = parse_message(message)
-        if isinstance(parsed, events.Failed) and parsed.ctx in ("", self._ctx) and parsed.fatal:
+        if isinstance(parsed, events.Failed) and parsed.ctx in ("", self._name) and parsed.fatal:
             return [Failed(f"{parsed.code}: {parsed.message}")]
-        if parsed is None or getattr(parsed, "ctx", None) != self._ctx:
+        if parsed is None or getattr(parsed, "ctx", None) != self._name:
             return []
         match parsed:
             case events.ContextStarted():
@@ -96,4 +92,4 @@ class Native:
         return []
 
     def _message(self, kind: str, **fields: object) -> str:
-        return json.dumps({"type": kind, "ctx": self._ctx, **fields}, ensure_ascii=False)
+        return json.dumps({"type": kind, "ctx": self._name, **fields}, ensure_ascii=False)
