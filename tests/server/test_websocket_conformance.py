@@ -1,12 +1,12 @@
 """RFC 6455 as the Autobahn test suite checks it, groups 1 to 7, 9 and 10.
 
-The suite itself (`autobahntestsuite`, `wstest --mode fuzzingclient`) exists for Python 2.7 only, so
-it is no part of this project's environment; its cases are written here with the frames of
-`websockets`, an implementation that is not the server's. Groups 1, 2, 4 to 7, 9 and 10 run against
-an echo on a socket made as every route makes it; what does not need an echo (pings, reserved bits,
-fragments, UTF-8, closing) runs against `/v1/tts/ws` too. Groups 12 and 13 are compression, which is
-never negotiated. Each outcome is the suite's OK or NON-STRICT: where the standard lets a server
-finish reading a broken message before it closes, both are right.
+The suite itself exists for Python 2.7 only, so it is no part of this project's environment
+(tests/compat/test_autobahn.py runs it where there is one); its cases are written here with the
+frames of `websockets`, an implementation that is not the server's. All run against an echo on a
+socket made as every route makes it; what needs no echo (pings, reserved bits, fragments, UTF-8,
+closing) runs against `/v1/tts/ws` too. Groups 12 and 13 are compression, which is never negotiated.
+Each outcome is the suite's OK or NON-STRICT: where the standard lets a server finish reading a
+broken message before it closes, both are right.
 """
 
 from __future__ import annotations
