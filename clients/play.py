@@ -81,4 +81,7 @@ class Player:
             self._process.stdin.write(data)
             await self._process.stdin.drain()
         except (BrokenPipeError, ConnectionResetError) as error:
-            raise Unplayable("the player ended early, see its message above") from error
+            raise Unplayable(
+                "the player ended early, see its message above; where there is no audio device, "
+                "write a file with --out"
+            ) from error

@@ -210,7 +210,10 @@ class StreamClient:
         except InvalidStatus as error:
             raise _refused(self._url, error) from error
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
-            raise ConnectFailed(f"no connection to {self._url}: {error or 'timed out'}") from error
+            raise ConnectFailed(
+                f"no connection to {self._url}: {error or 'timed out'}; is a server running there? "
+                "sovits-live serve starts one"
+            ) from error
         try:
             async with asyncio.timeout(self._open_timeout_s):
                 message = parse_message(str(await socket.recv()))

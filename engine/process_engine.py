@@ -28,6 +28,7 @@ from engine.messages import Close, Command, Event, StartFailed
 
 logger = logging.getLogger(__name__)
 
+_EXIT_S = 5.0
 _CLOSE_TIMEOUT_S = 5.0
 _RESTART_DELAYS_S = (0.0, 1.0, 5.0, 15.0)  # the last one repeats
 
@@ -90,25 +91,28 @@ class ProcessEngine(BaseEngine):
         self._outbox = _Outbox(ours)
         loop = asyncio.get_running_loop()
         threading.Thread(
-            target=self._read, args=(ours, loop), name="engine-reader", daemon=True
+            target=self._read, args=(ours, self._process, loop), name="engine-reader", daemon=True
         ).start()
         await ready
 
-    def _read(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+    def _read(
+        self, connection: Connection, process: SpawnProcess, loop: asyncio.AbstractEventLoop
+    ) -> None:
         """Hand events to the loop until the process is gone. Runs in a thread."""
         try:
             while True:
                 event = connection.recv()
                 loop.call_soon_threadsafe(self._handle, event)
         except (EOFError, OSError):
+            process.join(_EXIT_S)  # its pipe closes a little before it has a status
             if not loop.is_closed():
-                loop.call_soon_threadsafe(self._on_death, connection)
+                loop.call_soon_threadsafe(self._on_death, connection, process.exitcode)
 
-    def _on_death(self, connection: Connection) -> None:
+    def _on_death(self, connection: Connection, status: int | None) -> None:
         connection.close()
-        error = EngineFailed("the engine process died; it is being restarted")
-        self._fail_all(error)
-        self._handle(StartFailed(error))
+        reason = why_it_died(status)
+        self._fail_all(EngineFailed(f"{reason}; it is being restarted"))
+        self._handle(StartFailed(EngineFailed(reason)))
         self._died.set()
 
     async def _supervise(self) -> None:
@@ -186,6 +190,17 @@ def _engine_main(connection: Connection, config: EngineConfig) -> None:
     except EOFError:
         pass  # the server is gone
     worker.close()
+
+
+def why_it_died(status: int | None) -> str:
+    """Return what the exit status of an engine process means, and what helps."""
+    if status == -signal.SIGKILL:
+        return (
+            "the engine process died: it was killed, as a system does that is out of memory. Free "
+            "some, choose a smaller pack, or try --set engine.precision=int8 (sovits-live doctor "
+            "compares what there is with what the pack wants)"
+        )
+    return f"the engine process died with status {status}"
 
 
 def _stop(process: SpawnProcess) -> None:

@@ -15,6 +15,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+# pip refuses to install on an older one; a checkout runs anywhere, as far as here.
+if sys.version_info < (3, 11):  # noqa: UP036
+    sys.exit(f"sovits-live needs Python 3.11 or newer, this is {sys.version.split()[0]}")
+
 
 @dataclass(frozen=True, slots=True)
 class Subcommand:

@@ -6,49 +6,16 @@ Exit status: 0 if `sovits-live serve` can start as configured, 1 if not.
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
-import platform
 import socket
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 from engine.errors import SovitsError
-from engine.types import Language
 from server import config as configuration
-from server import libopus
+from server import doctor
 from server.config import Config
+from server.doctor import Finding, Status
 from server.errors import ConfigError
-from server.runtime import installed_version
-
-_MIN_PYTHON = (3, 11)
-# What each extra adds, and the import that shows that it is there.
-_EXTRAS = {
-    "torch": ("torch", "the reference backend, import of official checkpoints"),
-    "zh-g2pw": ("opencc", "Chinese polyphones by g2pW"),
-}
-
-
-class Status(Enum):
-    """How a check ended."""
-
-    OK = "ok"
-    MISSING = "--"  # serve works without it
-    BROKEN = "!!"  # serve does not
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report; `fix` says what to do where something is not there."""
-
-    status: Status
-    what: str
-    detail: str
-    fix: str = ""
-
 
 Check = Callable[[Config], Iterator[Finding]]
 
@@ -59,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any configuration key"
     )
+    parser.add_argument(
+        "--network", action="store_true", help="also try the hubs of sovits-live model pull"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,10 +38,10 @@ def run(args: argparse.Namespace) -> int:
     except ConfigError as error:
         print(_line(Finding(Status.BROKEN, "configuration", str(error))))
         return 1
-    findings = list(examine(config))
-    for finding in findings:
-        print(_line(finding))
-    is_broken = any(finding.status is Status.BROKEN for finding in findings)
+    is_broken = False
+    for finding in examine(config, tries_network=args.network):
+        print(_line(finding), flush=True)
+        is_broken |= finding.status is Status.BROKEN
     print("\nsovits-live serve cannot start: see !! above" if is_broken else "\nready to serve")
     return int(is_broken)
 
@@ -81,68 +51,21 @@ def _line(finding: Finding) -> str:
     return f"{line}\n{'':18}-> {finding.fix}" if finding.fix else line
 
 
-def examine(config: Config) -> Iterator[Finding]:
+def examine(config: Config, *, tries_network: bool = False) -> Iterator[Finding]:
     """Yield everything that was found, serve's needs first."""
-    checks: tuple[Check, ...] = (
-        _python,
-        _opus,
-        _backends,
-        _packs,
-        _voices,
-        _languages,
-        _port,
-        _extras,
-    )
+    yield from doctor.check_python()
+    yield from doctor.check_opus()
+    yield from doctor.check_backends(config.engine.backend)
+    checks: tuple[Check, ...] = (_pack, _voices, _port)
     for check in checks:
         yield from check(config)
+    yield from doctor.check_languages()
+    yield from doctor.check_player()
+    yield from doctor.check_extras()
+    yield from doctor.check_network() if tries_network else doctor.untried_network()
 
 
-def _python(config: Config) -> Iterator[Finding]:
-    version = sys.version_info[:2]
-    detail = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    if version >= _MIN_PYTHON:
-        yield Finding(Status.OK, "sovits-live", installed_version())
-        yield Finding(Status.OK, "python", detail)
-    else:
-        yield Finding(Status.BROKEN, "python", detail, "install Python 3.11 or newer")
-
-
-def _opus(config: Config) -> Iterator[Finding]:
-    try:
-        yield Finding(Status.OK, "libopus", libopus.library_path())
-    except SovitsError as error:
-        yield Finding(Status.BROKEN, "libopus", str(error))
-
-
-def _backends(config: Config) -> Iterator[Finding]:
-    from engine.backends.registry import BACKENDS, check_available
-
-    chosen = config.engine.backend
-    if chosen == "fake":
-        yield Finding(Status.OK, "backend", "fake: tones, for tests (chosen)")
-    elif chosen not in BACKENDS:
-        valid = ", ".join(sorted(BACKENDS))
-        yield Finding(Status.BROKEN, "backend", f"engine.backend is {chosen!r}, valid: {valid}")
-    for name, entry in BACKENDS.items():
-        try:
-            check_available(name)
-        except SovitsError as error:
-            status = Status.BROKEN if name == chosen else Status.MISSING
-            yield Finding(status, "backend", f"{name}: {error}", entry.install)
-        else:
-            mark = " (chosen)" if name == chosen else ""
-            yield Finding(Status.OK, "backend", f"{name}{mark}{_runtime(name)}")
-
-
-def _runtime(name: str) -> str:
-    """Return what a runtime says of itself."""
-    module = importlib.import_module(name)
-    version = str(getattr(module, "__version__", ""))
-    providers = getattr(module, "get_available_providers", None)
-    return f" {version}" + (f", {', '.join(providers())}" if providers else "")
-
-
-def _packs(config: Config) -> Iterator[Finding]:
+def _pack(config: Config) -> Iterator[Finding]:
     from engine.pack import load_pack
 
     if config.engine.backend == "fake":
@@ -157,31 +80,37 @@ def _packs(config: Config) -> Iterator[Finding]:
     notice = f"; {pack.notice}" if pack.notice else ""
     detail = f"{pack.name}: {pack.family}, {languages}, {pack.num_bytes / 2**20:.0f} MiB{notice}"
     yield Finding(Status.OK, "pack", f"{detail} ({folder})")
+    yield from doctor.check_graphs(pack.name, pack.path, config.engine.backend)
+    yield from doctor.check_memory(pack.num_bytes)
 
 
 def _voices(config: Config) -> Iterator[Finding]:
-    from engine.voices import VoiceStore
+    from engine.pack import load_pack
+    from engine.voices import VoiceStore, check_pack
 
-    folder = configuration.paths(config.engine).voices_dir
-    listing = VoiceStore(folder).listing()
-    names = ", ".join(listing.records)
-    if names:
-        yield Finding(Status.OK, "voices", f"{names} ({folder})")
+    folders = configuration.paths(config.engine)
+    listing = VoiceStore(folders.voices_dir).listing()
+    usable = dict(listing.records)
+    problems: dict[str, SovitsError] = dict(listing.problems)
+    if config.engine.backend != "fake":
+        try:
+            pack = load_pack(folders.chosen_pack(config.engine.pack or None))
+        except SovitsError:
+            return  # told already
+        for name, record in listing.records.items():
+            try:
+                check_pack(record, pack)
+            except SovitsError as error:
+                del usable[name]
+                problems[name] = error
+    if usable:
+        yield Finding(Status.OK, "voices", f"{', '.join(usable)} ({folders.voices_dir})")
     else:
         fix = 'sovits-live voice add NAME reference.wav --text "what it says"'
-        yield Finding(Status.MISSING, "voices", f"none in {folder}; the pack's own remain", fix)
-    for name, error in listing.problems.items():
-        yield Finding(Status.MISSING, "voices", f"{name}: {error}")
-
-
-def _languages(config: Config) -> Iterator[Finding]:
-    from engine.text.frontend import supported_languages
-
-    there = supported_languages()
-    yield Finding(Status.OK, "languages", ", ".join(there))
-    for language in Language:
-        if language not in (*there, Language.AUTO):
-            yield Finding(Status.MISSING, "languages", f"{language}: not in this version")
+        detail = f"none in {folders.voices_dir}; the pack's own remain"
+        yield Finding(Status.MISSING, "voices", detail, fix)
+    for name, problem in problems.items():
+        yield Finding(Status.MISSING, "voices", f"{name}: {problem}")
 
 
 def _port(config: Config) -> Iterator[Finding]:
@@ -195,16 +124,7 @@ def _port(config: Config) -> Iterator[Finding]:
         try:
             sock.bind((host, port))
         except OSError as error:
-            fix = "stop what uses it, or choose another: --set server.port=N"
+            fix = "stop what uses it, or choose another: sovits-live serve --port N"
             yield Finding(Status.BROKEN, "port", f"{host}:{port}: {error.strerror}", fix)
         else:
             yield Finding(Status.OK, "port", f"{host}:{port} is free")
-
-
-def _extras(config: Config) -> Iterator[Finding]:
-    for name, (module, purpose) in _EXTRAS.items():
-        if importlib.util.find_spec(module) is not None:
-            yield Finding(Status.OK, "extra", f"{name}: {purpose}")
-        else:
-            fix = f"pip install 'sovits-live[{name}]'"
-            yield Finding(Status.MISSING, "extra", f"{name}: {purpose}", fix)

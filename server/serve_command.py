@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import ssl
@@ -29,6 +30,7 @@ from server.config import Config, EngineSection, TextSection
 from server.errors import ConfigError
 from server.runtime import Parts, Runtime
 from server.services import FrontendPool
+from server.voice_watch import watch_voices
 
 logger = logging.getLogger(__name__)
 
@@ -88,18 +90,25 @@ async def serve(config: Config) -> int:
         OSError: The port cannot be had.
     """
     logger.debug("configuration", extra={"config": configuration.dump(config)})
+    logger.info(
+        "starting, Ctrl-C stops",
+        extra={"pack": config.engine.pack or "the default", "backend": config.engine.backend},
+    )
     stop, stop_now = _stop_signals()
     runtime = Runtime(config, build_parts(config))
     tls = _tls(config)
     runner = make_runner(runtime)
     await runner.setup()
+    watcher: asyncio.Task[None] | None = None
     try:
-        site = web.TCPSite(runner, config.server.host, config.server.port, ssl_context=tls)
-        await site.start()
+        await _listen(runner, config, tls)
         port = runner.addresses[0][1]
         started = asyncio.create_task(runtime.wait_started(), name="wait-started")
         if await _first(started, stop):
             started.result()
+            folder = configuration.paths(config.engine).voices_dir
+            watching = watch_voices(folder, runtime.engine.reload_voices)
+            watcher = asyncio.create_task(watching, name="watch-voices")
             print(banner(config, runtime, port, is_tls=tls is not None), flush=True)
             await stop.wait()
             drained = asyncio.create_task(runtime.drain(), name="drain")
@@ -109,8 +118,35 @@ async def serve(config: Config) -> int:
         started.cancel()
         await asyncio.gather(started, return_exceptions=True)
     finally:
+        if watcher is not None:
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
         await runner.cleanup()
     return EXIT_OK
+
+
+async def _listen(runner: web.AppRunner, config: Config, tls: ssl.SSLContext | None) -> None:
+    """Listen where the configuration says.
+
+    Raises:
+        OSError: The port cannot be had; says what to do.
+    """
+    host, port = config.server.host, config.server.port
+    try:
+        await web.TCPSite(runner, host, port, ssl_context=tls).start()
+    except OSError as error:
+        raise OSError(f"cannot listen on {host}:{port}: {_what_to_do(error)}") from error
+
+
+def _what_to_do(error: OSError) -> str:
+    """Return why there is no listening, and what helps."""
+    known = {
+        errno.EADDRINUSE: "another program does; stop that one, or choose another with --port",
+        errno.EACCES: "ports below 1024 are the system's; choose another with --port",
+        errno.EADDRNOTAVAIL: "this machine does not have that address; see --host",
+    }
+    # asyncio writes its own text into the error of an address that is in use, and keeps the number.
+    return known.get(error.errno or 0, f"{error.strerror or error}; see --host and --port")
 
 
 def _stop_signals() -> tuple[asyncio.Event, asyncio.Event]:

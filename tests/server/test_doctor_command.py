@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from engine.errors import BackendUnavailable
-from server import doctor_command, libopus
+from engine.voices import VoiceStore
+from server import doctor as doctor_checks
+from server import doctor_command
+from tests.micro_pack import micro_pack
 
 
 def doctor(*sets: str) -> int:
@@ -54,18 +57,28 @@ def test_a_bad_configuration(capsys: pytest.CaptureFixture[str]) -> None:
 def test_missing_packages(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """libopus and the chosen backend stop serve; an extra does not."""
-
-    def missing() -> str:
-        raise BackendUnavailable("no libopus found: pip install opuslib")
-
-    monkeypatch.setattr(libopus, "library_path", missing)
+    """The chosen backend stops serve; an extra does not."""
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    monkeypatch.setattr(doctor_command, "_EXTRAS", {"zh-g2pw": ("no_such_module", "polyphones")})
-    monkeypatch.setattr(doctor_command, "_MIN_PYTHON", (99, 0))
+    monkeypatch.setattr(doctor_checks, "_EXTRAS", {"zh-g2pw": ("no_such_module", "polyphones")})
     assert doctor(f"engine.packs_dir={tmp_path}", "server.port=0", "server.host=::1") == 1
     printed = capsys.readouterr().out
-    assert "!!  libopus       no libopus found" in printed
     assert "!!  backend       onnxruntime: the onnxruntime backend needs onnxruntime" in printed
     assert "--  extra         zh-g2pw" in printed
-    assert "!!  python" in printed
+    assert "-> sovits-live doctor --network" in printed
+
+
+def test_voice_of_another_pack_has_the_command_that_enrols_it_again(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """It is no voice of this server, and serve starts without it."""
+    pack = micro_pack(tmp_path / "packs")
+    store, own = VoiceStore(tmp_path / "voices"), VoiceStore(pack.path / "voices")
+    voice = own.load("anna")
+    store.save(replace(voice, id="right"), pack.name)
+    store.save(replace(voice, id="wrong", pack_fingerprint="0" * 64), "other")
+    sets = (f"engine.packs_dir={tmp_path / 'packs'}", f"engine.voices_dir={tmp_path / 'voices'}")
+    assert doctor(*sets, "engine.pack=micro", "server.port=0") == 0
+    printed = capsys.readouterr().out
+    assert f"ok  voices        right ({tmp_path / 'voices'})" in printed
+    assert "--  voices        wrong: voice 'wrong' was enrolled with pack 'other'" in printed
+    assert "sovits-live voice add wrong REFERENCE.wav" in printed

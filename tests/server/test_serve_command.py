@@ -8,10 +8,12 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -123,6 +125,22 @@ async def test_an_engine_that_cannot_start_ends_the_command(
     engine.start_error = CheckpointError("pack.json is missing")
     with scripted(monkeypatch, engine), pytest.raises(CheckpointError, match=r"pack\.json"):
         await serve_command.serve(config.load(settings=["server.port=0"], environment={}))
+
+
+async def test_a_port_that_is_taken_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And an address this machine does not have."""
+    with scripted(monkeypatch, ScriptedEngine()), socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=rf"127\.0\.0\.1:{port}: another program.*--port"):
+            await serve_command.serve(config.load(settings=[f"server.port={port}"], environment={}))
+    with scripted(monkeypatch, ScriptedEngine()):
+        sets = ["server.host=127.0.0.1", "server.port=0"]
+        loaded = config.load(settings=sets, environment={})
+        elsewhere = replace(loaded, server=replace(loaded.server, host="::1%none"))
+        with pytest.raises(OSError, match="see --host"):
+            await serve_command.serve(elsewhere)
 
 
 async def test_a_certificate_that_cannot_be_read(

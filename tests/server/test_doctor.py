@@ -1,0 +1,113 @@
+"""The doctor's checks of the installation: each says what is there, or what to do."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from clients.errors import Unplayable
+from engine.errors import BackendUnavailable
+from server import doctor, libopus
+from server.doctor import Status
+
+
+def test_old_python_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to install."""
+    assert [finding.status for finding in doctor.check_python()] == [Status.OK, Status.OK]
+    monkeypatch.setattr(doctor, "_MIN_PYTHON", (99, 0))
+    (finding,) = doctor.check_python()
+    assert finding.status is Status.BROKEN and finding.fix == "install Python 3.11 or newer"
+
+
+def test_missing_libopus_stops_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says where to get one."""
+
+    def missing() -> str:
+        raise BackendUnavailable("no libopus found: pip install opuslib")
+
+    monkeypatch.setattr(libopus, "library_path", missing)
+    (finding,) = doctor.check_opus()
+    assert finding.status is Status.BROKEN and "pip install opuslib" in finding.detail
+
+
+def test_pack_without_graphs_needs_an_export(tmp_path: Path) -> None:
+    """For every backend but torch."""
+    assert list(doctor.check_graphs("mine", tmp_path, "torch")) == []
+    (finding,) = doctor.check_graphs("mine", tmp_path, "onnxruntime")
+    assert finding.status is Status.BROKEN
+    assert finding.fix.endswith("sovits-live export mine")
+
+
+def test_pack_that_does_not_fit_in_memory_is_named(tmp_path: Path) -> None:
+    """By what is free and what it wants; where the system does not say, nothing is claimed."""
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:  8000000 kB\nMemAvailable:    2097152 kB\n")
+    (fits,) = doctor.check_memory(100 << 20, meminfo)
+    assert fits.status is Status.OK
+    (large,) = doctor.check_memory(1 << 30, meminfo)
+    assert large.status is Status.MISSING
+    assert "2.0 GiB free, the pack wants about 3.4 GiB" in large.detail
+    assert "engine.precision=int8" in large.fix
+    assert list(doctor.check_memory(1, tmp_path / "none")) == []
+
+
+def test_player_and_audio_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No player, no card, or both there."""
+    cards = tmp_path / "cards"
+    monkeypatch.setattr("clients.play.player_command", lambda rate: ["/usr/bin/aplay"])
+    cards.write_text("--- no soundcards ---\n")
+    (silent,) = doctor.check_player(cards)
+    assert silent.status is Status.MISSING and "no audio device" in silent.detail
+    assert "--out" in silent.fix
+    cards.write_text(" 0 [PCH ]: HDA-Intel\n")
+    (heard,) = doctor.check_player(cards)
+    assert heard.status is Status.OK
+
+    def none(rate: int) -> list[str]:
+        raise Unplayable("no player found, install one of aplay")
+
+    monkeypatch.setattr("clients.play.player_command", none)
+    (missing,) = doctor.check_player(cards)
+    assert missing.status is Status.MISSING and "install one of aplay" in missing.detail
+
+
+def test_extras_are_listed_with_their_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is there and what is not; every name is an extra of this project."""
+    monkeypatch.setattr(doctor, "_EXTRAS", {"a": ("json", "one"), "b": ("no_such_module", "two")})
+    there, missing = doctor.check_extras()
+    assert there.status is Status.OK and missing.status is Status.MISSING
+    assert missing.fix == "pip install 'sovits-live[b]'"
+
+
+def test_extras_exist() -> None:
+    """In pyproject.toml."""
+    import tomllib
+
+    with (Path(__file__).parents[2] / "pyproject.toml").open("rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    assert set(doctor._EXTRAS) <= set(extras)
+
+
+def test_network_is_tried_hub_by_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that cannot be reached has what to do; the others are well."""
+
+    class Connection:
+        def __enter__(self) -> Connection:
+            return self
+
+        def __exit__(self, *args: object) -> None:
+            pass
+
+    def connect(address: tuple[str, int], timeout: float) -> Connection:
+        if address[0] == "huggingface.co":
+            raise socket.gaierror(-3, "Temporary failure in name resolution")
+        return Connection()
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    findings = {finding.detail.split()[0]: finding for finding in doctor.check_network()}
+    assert findings["huggingface"].status is Status.MISSING
+    assert "name resolution" in findings["huggingface"].detail
+    assert "HTTPS_PROXY" in findings["huggingface"].fix
+    assert findings["hf-mirror"].status is findings["modelscope"].status is Status.OK
