@@ -1,6 +1,7 @@
 """Write a model pack's ONNX graphs, each checked against torch.
 
-The default backend (ONNX Runtime, no torch) serves a pack from these graphs.
+The default backend (ONNX Runtime, no torch) serves a pack from these graphs. With --official the
+weights are written as the two files that GPT-SoVITS itself loads instead.
 """
 
 from __future__ import annotations
@@ -8,10 +9,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from pathlib import Path
 
 from engine.errors import SovitsError
 from engine.manifest import GraphRecord
-from engine.pack import load_pack
+from engine.pack import Pack, load_pack
 from engine.paths import resolve_paths
 
 
@@ -21,6 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-int8", action="store_true", help="leave out the 8-bit variants of the T2S graphs"
     )
+    parser.add_argument(
+        "--official", type=Path, metavar="FOLDER", help="write NAME.ckpt and NAME.pth here instead"
+    )
+    parser.add_argument("--replace", action="store_true", help="replace such files")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,6 +49,9 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         pack = load_pack(resolve_paths().pack(args.pack))
+        if args.official is not None:
+            _official(pack, args.official, args.replace)
+            return 0
         print(f"{pack.name} ({pack.family})", flush=True)
         export_pack(pack, int8=not args.no_int8, on_graph=report)
         if not args.no_int8:
@@ -56,3 +65,10 @@ def run(args: argparse.Namespace) -> int:
         return 1
     print(f"done in {time.monotonic() - started:.0f} s: {pack.path / 'onnx'}")
     return 0
+
+
+def _official(pack: Pack, folder: Path, replace: bool) -> None:
+    from export.official import write_official
+
+    pair = write_official(pack, folder, replace=replace)
+    print(f"{pair.gpt}\n{pair.sovits}")
