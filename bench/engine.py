@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 
 from bench.environment import QuietWatch, Summary, write_json
+from bench.modes import ModeRow, measure_modes, print_modes
 from bench.random_pack import PROMPT_PHONEMES, PROMPT_TOKENS, random_pack
-from bench.seams import log_spectral_distance, seam_score, snr_db
 from engine.backends.base import Backend
 from engine.backends.registry import create_backend
 from engine.config import EngineConfig
 from engine.pack import Pack, load_pack
 from engine.thread_engine import ThreadEngine
 from engine.types import (
+    MAX_LEADING_SILENCE_MS,
     TOKEN_HZ,
     AudioChunk,
     FloatArray,
@@ -37,7 +38,7 @@ from engine.types import (
     SynthesisParams,
     Word,
 )
-from engine.vocoding import SETTINGS, VocoderStream, lookahead
+from engine.vocoding import SETTINGS, VocoderStream
 from engine.voices import PackVoices
 
 BATCHES = (1, 2, 4, 8, 16)
@@ -53,19 +54,6 @@ class StepRow:
     step_s: Summary
     tokens_per_s: float
     audio_per_s: float  # seconds of speech whose tokens one second of steps makes
-
-
-@dataclass(frozen=True, slots=True)
-class ModeRow:
-    """A streaming mode against `exact`: same tokens, same noise."""
-
-    mode: str
-    lookahead_tokens: int | None
-    first_lookahead_tokens: int | None
-    snr_db: float
-    log_spectral_distance_db: float
-    seam_score: float
-    first_chunk_s: float
 
 
 def phonemes_of(count: int, num_symbols: int, seed: int = 0) -> Phonemes:
@@ -127,61 +115,6 @@ def chunk_costs(backend: Backend, style: Style, *, chunks: int, chunk_tokens: in
     return times
 
 
-def mode_table(
-    backend: Backend, style: Style, tokens: IntArray, phonemes: Phonemes
-) -> list[ModeRow]:
-    """Stream the same tokens in every mode and compare with `exact`."""
-    exact, _, _ = _stream(backend, style, StreamMode.EXACT, tokens, phonemes)
-    rows = []
-    for mode in StreamMode:
-        samples, joins, first_s = _stream(backend, style, mode, tokens, phonemes)
-        settings = SETTINGS[mode]
-        rows.append(
-            ModeRow(
-                mode=str(mode),
-                lookahead_tokens=settings.lookahead_tokens,
-                first_lookahead_tokens=settings.first_lookahead_tokens,
-                snr_db=snr_db(exact, samples),
-                log_spectral_distance_db=log_spectral_distance(exact, samples),
-                seam_score=seam_score(samples, joins),
-                first_chunk_s=first_s,
-            )
-        )
-    return rows
-
-
-def _stream(
-    backend: Backend, style: Style, mode: StreamMode, tokens: IntArray, phonemes: Phonemes
-) -> tuple[FloatArray, list[int], float]:
-    """Return samples, the first sample of each chunk but the first, and the first step's time."""
-    stream = VocoderStream(
-        backend.acoustic,
-        phonemes,
-        style.vector,
-        sentence_index=0,
-        params=SynthesisParams(seed=1, mode=mode),
-    )
-    parts: list[FloatArray] = []
-    first_s = 0.0
-    chunk = 5
-    while stream.num_frozen_tokens < len(tokens):
-        first = stream.num_frozen_tokens == 0
-        ahead = lookahead(mode)
-        known = len(tokens)
-        if ahead is not None:
-            known = stream.num_frozen_tokens + chunk + ahead[0 if first else 1]
-        final = known >= len(tokens)
-        num_new = min(chunk, len(tokens) - stream.num_frozen_tokens)
-        if mode is StreamMode.EXACT:
-            num_new = len(tokens)
-        started = time.perf_counter()
-        parts.append(stream.step(tokens[:known], num_new, final=final).samples)
-        first_s = first_s or time.perf_counter() - started
-        chunk = min(50, chunk * 2)
-    joins = np.cumsum([len(part) for part in parts])[:-1].tolist()
-    return np.concatenate(parts), joins, first_s
-
-
 async def concurrent(
     pack: Pack, config: EngineConfig, jobs: Sequence[SentenceJob]
 ) -> tuple[list[FloatArray], float]:
@@ -214,7 +147,14 @@ def throughput(
     """
     symbols = pack.config.acoustic.num_phonemes
     jobs = [
-        SentenceJob(n + 1, f"u{n}", 0, phonemes_of(phonemes + n % 3, symbols, seed=n), voice)
+        SentenceJob(
+            n + 1,
+            f"u{n}",
+            0,
+            phonemes_of(phonemes + n % 3, symbols, seed=n),
+            voice,
+            params=SynthesisParams(leading_silence_ms=MAX_LEADING_SILENCE_MS),
+        )
         for n in range(max(batches))
     ]
     alone = [asyncio.run(concurrent(pack, config, [job])) for job in jobs[: min(4, len(jobs))]]
@@ -277,8 +217,9 @@ def run(args: argparse.Namespace) -> int:
     costs = chunk_costs(backend, style, chunks=42, chunk_tokens=25)
     growth = float(np.median(costs[36:42]) / np.median(costs[2:8]))
     prefill = prefill_cost(backend, max(3, args.repeats // 4))
-    modes = _modes(args, backend, style)
     del backend
+    modes_pack = load_pack(args.modes_pack) if args.modes_pack else pack
+    modes = measure_modes(modes_pack, args.backend, repeats=max(3, args.repeats // 4))
     sessions, isolated = throughput(pack, config, voice, args.batches, phonemes=6)
     result: dict[str, Any] = {
         "pack": pack.name,
@@ -306,21 +247,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _modes(args: argparse.Namespace, backend: Backend, style: Style) -> list[ModeRow]:
-    """Return the mode table, on a trained pack where one is given."""
-    if args.modes_pack:
-        pack = load_pack(args.modes_pack)
-        config = EngineConfig(backend=args.backend, pack=pack.path)
-        voices = PackVoices(pack, None)
-        backend = create_backend(args.backend, pack, config)
-        style = voices.style(voices.infos()[0].id, "default")
-    # The prompt is real speech with real phonemes: what the prior encoder was trained on.
-    count = len(style.prompt_phoneme_ids)
-    word = Word("", Language.EN, count, 0, 0)
-    phonemes = Phonemes(style.prompt_phoneme_ids.astype(np.int64), ("x",) * count, (word,), "")
-    return mode_table(backend, style, style.prompt_tokens.astype(np.int64), phonemes)
-
-
 def _print(result: dict[str, Any], steps: Sequence[StepRow], modes: Sequence[ModeRow]) -> None:
     print(f"{result['pack']}, {result['backend']} {result['precision']}, "
           f"others used {result['others_share']:.0%} of the machine")  # fmt: skip
@@ -337,11 +263,4 @@ def _print(result: dict[str, Any], steps: Sequence[StepRow], modes: Sequence[Mod
         print(f"{entry['sessions']:8d}  {entry['audio_per_s']:9.2f}  {entry['rtf']:5.2f}")
     print(f"isolated: {result['isolated']}")
     print(f"cost of the 40th chunk against the 3rd: {result['chunk_growth_40_to_3']:.2f}x")
-    print("\nmode      lookahead  SNR dB  LSD dB  seam  first chunk ms")
-    for mode in modes:
-        ahead = "all" if mode.lookahead_tokens is None else str(mode.lookahead_tokens)
-        print(
-            f"{mode.mode:9s} {ahead:>9s}  {mode.snr_db:6.1f}  "
-            f"{mode.log_spectral_distance_db:6.2f}  {mode.seam_score:4.2f}  "
-            f"{mode.first_chunk_s * 1e3:8.1f}"
-        )
+    print_modes(modes)

@@ -1,4 +1,4 @@
-"""Catches a T2S that is stuck: the same token, a loop of tokens, or speech without end.
+"""Catches a T2S that is stuck: one token, a loop, a few tokens in turn, or speech without end.
 
 Autoregressive speech models collapse now and then; upstream goes on for up to 60 s. A collapse is
 seen from the tokens alone, so it is the same for every backend.
@@ -14,6 +14,10 @@ MAX_EQUAL_RUN = 48
 # A loop of up to 8 tokens (0.3 s) for 2.5 s.
 MAX_PERIODIC_RUN = 64
 MAX_PERIOD = 8
+# Speech that gets on through its text: 75 tokens (3 s) of six voices hold at least 43 different
+# ones. With a handful nothing new is said, whether hum, hiss or silence, in whatever order.
+PROGRESS_WINDOW = 75
+MAX_STUCK_TOKENS = 8
 # Speech takes 2 to 3 tokens a phoneme; 4 times that is no speech any more. The constant leaves
 # room for the silence around very short sentences.
 MAX_TOKENS_PER_PHONEME = 10
@@ -25,6 +29,7 @@ class Collapse(StrEnum):
 
     EQUAL_RUN = "equal_run"
     PERIODIC_RUN = "periodic_run"
+    NO_PROGRESS = "no_progress"
     TOO_LONG = "too_long"
 
 
@@ -34,10 +39,11 @@ def token_limit(num_phonemes: int) -> int:
 
 
 class CollapseGuard:
-    """Watches one sentence's tokens as they come; O(MAX_PERIOD) per token."""
+    """Watches one sentence's tokens as they come; O(PROGRESS_WINDOW) per token."""
 
     def __init__(self, num_phonemes: int) -> None:
         self._limit = token_limit(num_phonemes)
+        self._num_checked = 0
         self._runs = [0] * (MAX_PERIOD + 1)  # by period: how long the loop has gone on
 
     def check(self, tokens: Sequence[int]) -> Collapse | None:
@@ -50,6 +56,10 @@ class CollapseGuard:
             return Collapse.EQUAL_RUN
         if max(self._runs[2:]) >= MAX_PERIODIC_RUN:
             return Collapse.PERIODIC_RUN
+        self._num_checked += 1
+        if self._num_checked >= PROGRESS_WINDOW:
+            if len(set(tokens[-PROGRESS_WINDOW:])) <= MAX_STUCK_TOKENS:
+                return Collapse.NO_PROGRESS
         if len(tokens) >= self._limit:
             return Collapse.TOO_LONG
         return None
@@ -58,5 +68,7 @@ class CollapseGuard:
         """Return how many of `tokens` to keep: those before the loop, and one round of it."""
         if collapse is Collapse.TOO_LONG:
             return len(tokens)
+        if collapse is Collapse.NO_PROGRESS:
+            return len(tokens) - PROGRESS_WINDOW
         period = max(range(1, MAX_PERIOD + 1), key=lambda p: (self._runs[p], -p))
         return len(tokens) - self._runs[period]

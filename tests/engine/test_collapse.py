@@ -9,6 +9,8 @@ import pytest
 from engine.collapse import (
     MAX_EQUAL_RUN,
     MAX_PERIODIC_RUN,
+    MAX_STUCK_TOKENS,
+    PROGRESS_WINDOW,
     Collapse,
     CollapseGuard,
     token_limit,
@@ -48,6 +50,20 @@ def test_a_loop_is_caught(period: int) -> None:
     assert collapse is Collapse.PERIODIC_RUN
     assert count == 10 + period + MAX_PERIODIC_RUN
     assert guard.healthy_length(tokens[:count], collapse) == 10 + period
+
+
+def test_a_few_tokens_in_any_order_say_nothing_new() -> None:
+    """A hum or hiss of 8 tokens is caught after 3 s and dropped whole; 9 tokens pass."""
+    dice = random.Random(3)
+    for num_stuck, verdict in ((MAX_STUCK_TOKENS, Collapse.NO_PROGRESS), (9, None)):
+        guard = CollapseGuard(100)
+        stuck = [t for _ in range(20) for t in dice.sample(range(num_stuck), num_stuck)]
+        tokens = [*range(100, 130), *stuck[:100]]
+        collapse, count = feed(guard, tokens)
+        assert collapse is verdict
+        if collapse is not None:
+            assert count == 30 + PROGRESS_WINDOW
+            assert guard.healthy_length(tokens[:count], collapse) == 30
 
 
 def test_speech_without_end_is_caught() -> None:

@@ -188,7 +188,7 @@ async def test_a_killed_engine_process_comes_back(monkeypatch: pytest.MonkeyPatc
             first_pid = engine.pid
             assert first_pid is not None
             os.kill(first_pid, signal.SIGKILL)
-            with pytest.raises(EngineFailed, match="died") as caught:
+            with pytest.raises(EngineFailed, match="died.*out of memory.*restarted") as caught:
                 await collect(chunks)
         assert caught.value.retryable
         with pytest.raises(EngineFailed, match="not ready") as caught:
@@ -202,6 +202,42 @@ async def test_a_killed_engine_process_comes_back(monkeypatch: pytest.MonkeyPatc
         )
         assert (await engine.stats()).restarts == 1
     finally:
+        await engine.close()
+
+
+async def test_killed_again_while_it_comes_back_it_comes_back_again() -> None:
+    """-9 when idle, and once more before the new process is warm: start is tried again."""
+    came_back = asyncio.Event()
+    engine = ProcessEngine(EngineConfig(backend="fake"), on_restart=came_back.set)
+    await engine.start()
+    try:
+        pids = [engine.pid]
+        for _ in range(2):
+            assert pids[-1] is not None
+            os.kill(pids[-1], signal.SIGKILL)
+            for _ in range(6000):
+                if engine.pid != pids[-1]:
+                    break  # the next process exists, not ready yet
+                await asyncio.sleep(0.01)
+            pids.append(engine.pid)
+            assert not engine.is_ready
+            with pytest.raises(EngineFailed, match="not ready"):
+                await engine.stats()
+        await asyncio.wait_for(came_back.wait(), 60)
+        job = make_job()
+        np.testing.assert_array_equal(await speak(engine, job), fake_audio(job))
+    finally:
+        await engine.close()
+
+
+async def test_an_engine_is_not_ready_before_it_has_spoken() -> None:
+    """A warm-up sentence that fails keeps it from starting, in its own words."""
+    script = FakeScript(fail_at_phoneme={1: "cold"})  # of every voice's prompt
+    for kind in ENGINES.values():
+        engine = kind(EngineConfig(backend="fake", fake=script))
+        with pytest.raises(EngineFailed, match="cold"):
+            await engine.start()
+        assert not engine.is_ready
         await engine.close()
 
 

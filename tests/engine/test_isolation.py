@@ -16,16 +16,14 @@ from engine.thread_engine import ThreadEngine
 from engine.types import FloatArray, Language, SentenceJob, Style, SynthesisParams, Voice
 from engine.voices import VoiceStore
 from tests.engine.jobs import phonemes_of, speak
+from tests.micro_pack import micro_pack
 from tests.tiny_packs import tiny_pack
 
 NUM_SESSIONS, NUM_VOICES = 16, 5
 
 
-@pytest.fixture(scope="module")
-def pack(fixtures_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pack:
-    """A tiny v2 pack with five voices of random numbers."""
-    torch.set_num_threads(1)
-    pack = tiny_pack(fixtures_dir, tmp_path_factory.mktemp("isolation"), "v2")
+def with_voices(pack: Pack) -> Pack:
+    """Add five voices of random numbers."""
     store = VoiceStore(pack.path / "voices")
     acoustic = pack.config.acoustic
     for number in range(NUM_VOICES):
@@ -64,9 +62,9 @@ def make_jobs() -> list[SentenceJob]:
     ]
 
 
-async def run_together(pack: Pack, cancelled: set[int]) -> dict[int, FloatArray]:
+async def run_together(backend: str, pack: Pack, cancelled: set[int]) -> dict[int, FloatArray]:
     """Speak all jobs at once on eight slots; leave some after their first chunk."""
-    config = EngineConfig(backend="torch", pack=pack.path, num_slots=8, max_positions=400)
+    config = EngineConfig(backend=backend, pack=pack.path, num_slots=8, max_positions=400)
     engine = ThreadEngine(config)
     await engine.start()
 
@@ -87,9 +85,9 @@ async def run_together(pack: Pack, cancelled: set[int]) -> dict[int, FloatArray]
         await engine.close()
 
 
-async def run_alone(pack: Pack, jobs: list[SentenceJob]) -> dict[int, FloatArray]:
+async def run_alone(backend: str, pack: Pack, jobs: list[SentenceJob]) -> dict[int, FloatArray]:
     """Speak jobs one after another on an engine of one slot."""
-    config = EngineConfig(backend="torch", pack=pack.path, num_slots=1, max_positions=400)
+    config = EngineConfig(backend=backend, pack=pack.path, num_slots=1, max_positions=400)
     engine = ThreadEngine(config)
     await engine.start()
     try:
@@ -98,14 +96,27 @@ async def run_alone(pack: Pack, jobs: list[SentenceJob]) -> dict[int, FloatArray
         await engine.close()
 
 
-@pytest.mark.parity
-async def test_sixteen_sessions_sound_as_each_does_alone(pack: Pack) -> None:
-    """Five voices, mixed lengths, cancels: every other session is bit-identical to itself alone."""
+async def check(backend: str, pack: Pack) -> None:
+    """Compare every session that is not cancelled with the same one alone."""
     cancelled = {2, 7, 11}
-    together = await run_together(pack, cancelled)
+    together = await run_together(backend, pack, cancelled)
     jobs = [job for job in make_jobs() if job.job_id not in cancelled]
-    alone = await run_alone(pack, jobs)
+    alone = await run_alone(backend, pack, jobs)
     assert together.keys() == alone.keys()
     for job_id, audio in alone.items():
         np.testing.assert_array_equal(together[job_id], audio, err_msg=f"job {job_id}")
         assert np.abs(audio).max() > 1e-4
+
+
+@pytest.mark.parity
+async def test_sixteen_sessions_sound_as_each_does_alone(
+    fixtures_dir: Path, tmp_path: Path
+) -> None:
+    """Five voices, mixed lengths, cancels: every other session is bit-identical to itself alone."""
+    torch.set_num_threads(1)
+    await check("torch", with_voices(tiny_pack(fixtures_dir, tmp_path, "v2")))
+
+
+async def test_sixteen_sessions_on_exported_graphs_too(tmp_path: Path) -> None:
+    """The same on ONNX Runtime, the runtime that serves."""
+    await check("onnxruntime", with_voices(micro_pack(tmp_path)))

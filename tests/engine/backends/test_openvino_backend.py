@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.backends import onnx_backend
 from engine.backends.onnx_backend import OnnxBackend
+from engine.backends.onnx_session import open_session
 from engine.backends.registry import create_backend
 from engine.config import EngineConfig
 from engine.errors import CheckpointError
@@ -65,12 +65,11 @@ def test_the_t2s_keeps_its_precision(micro: Pack) -> None:
 def test_no_graph_is_opened_twice(micro: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
     """ONNX Runtime opens the T2S only: the acoustic weights are not held by both runtimes."""
     opened: list[str] = []
-    real = onnx_backend.open_session
 
     def noted(path: Path, **options: Any) -> Any:
         opened.append(path.stem)
-        return real(path, **options)
+        return open_session(path, **options)
 
-    monkeypatch.setattr(onnx_backend, "open_session", noted)
+    monkeypatch.setattr("engine.backends.onnx_backend.open_session", noted)
     create_backend("openvino", micro, CONFIG)
     assert sorted(name.split(".")[0] for name in opened) == ["prefill", "step"]
