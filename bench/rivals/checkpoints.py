@@ -175,6 +175,19 @@ def _write_feature_extractor(folder: Path) -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps(facts))
 
 
+def _old_bert(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the tensors as the published file has them; some packages know no others."""
+    import torch
+
+    places = state["bert.embeddings.position_embeddings.weight"].shape[0]
+    return {
+        **state,
+        "bert.embeddings.position_ids": torch.arange(places)[None],
+        "cls.predictions.decoder.weight": state["bert.embeddings.word_embeddings.weight"],
+        "cls.predictions.decoder.bias": state["cls.predictions.bias"],
+    }
+
+
 def _write_bert(folder: Path) -> None:
     import torch
     from tokenizers import BertWordPieceTokenizer
@@ -188,7 +201,7 @@ def _write_bert(folder: Path) -> None:
     torch.manual_seed(1)
     network: Any = BertForMaskedLM(config)
     network.half().save_pretrained(folder)
-    torch.save(network.state_dict(), folder / "pytorch_model.bin")  # some know no other name
+    torch.save(_old_bert(network.state_dict()), folder / "pytorch_model.bin")
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     words = special + [f"w{i}" for i in range(size - len(special))]
     (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")

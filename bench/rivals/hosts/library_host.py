@@ -11,7 +11,7 @@ import argparse
 import asyncio
 import importlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
@@ -19,13 +19,13 @@ from typing import Any, Protocol
 class Speaker(Protocol):
     """One package, loaded and given its reference."""
 
-    def speak(self, text: str) -> Iterator[bytes]:
+    def speak(self, text: str) -> AsyncIterator[bytes]:
         """Yield audio as the package does."""
         ...
 
 
 class GsvTtsLite:
-    """gsv-tts-lite: `TTS.infer_stream`, chunk and overlap as it sets them."""
+    """gsv-tts-lite: `TTS.infer_stream_async`, which lets one caller in; chunks as it sets them."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         package = importlib.import_module("gsv_tts")
@@ -34,10 +34,10 @@ class GsvTtsLite:
         self._tts.load_sovits_model(args.sovits)
         self._args = args
 
-    def speak(self, text: str) -> Iterator[bytes]:
+    async def speak(self, text: str) -> AsyncIterator[bytes]:
         """See Speaker."""
         args = self._args
-        clips = self._tts.infer_stream(
+        clips = self._tts.infer_stream_async(
             args.reference,
             args.reference,
             args.reference_text,
@@ -47,7 +47,7 @@ class GsvTtsLite:
             cut_mute=0.0,  # silence is no speed
             debug=False,
         )
-        for clip in clips:
+        async for clip in clips:
             yield as_pcm(clip.audio_data)
 
 
@@ -59,18 +59,10 @@ class GenieTts:
         self._genie.load_character("bench", args.converted, "en")
         self._genie.set_reference_audio("bench", args.reference, args.reference_text, "en")
 
-    def speak(self, text: str) -> Iterator[bytes]:
+    async def speak(self, text: str) -> AsyncIterator[bytes]:
         """See Speaker."""
-        loop = asyncio.new_event_loop()
-        chunks = self._genie.tts_async("bench", text, split_sentence=True)
-        try:
-            while True:
-                try:
-                    yield loop.run_until_complete(anext(chunks))
-                except StopAsyncIteration:
-                    return
-        finally:
-            loop.close()
+        async for chunk in self._genie.tts_async("bench", text, split_sentence=True):
+            yield chunk
 
 
 SPEAKERS: dict[str, Callable[[argparse.Namespace], Speaker]] = {
@@ -98,11 +90,14 @@ def handler(speaker: Speaker) -> type[BaseHTTPRequestHandler]:
             self.send_response(200)
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
-            for piece in speaker.speak(text):
+            asyncio.run(self._send(text))
+            self.wfile.write(b"0\r\n\r\n")
+
+        async def _send(self, text: str) -> None:
+            async for piece in speaker.speak(text):
                 if piece:
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
                     self.wfile.flush()
-            self.wfile.write(b"0\r\n\r\n")
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""

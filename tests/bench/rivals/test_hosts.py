@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
@@ -76,7 +76,7 @@ class Beeper:
     def __init__(self) -> None:
         self.texts: list[str] = []
 
-    def speak(self, text: str) -> Iterator[bytes]:
+    async def speak(self, text: str) -> AsyncIterator[bytes]:
         """See Speaker."""
         self.texts.append(text)
         for loudness in (0.1, 0.2):
