@@ -153,6 +153,13 @@ def say(stranger: Stranger, language: str, text: str) -> dict[str, float]:
     }
 
 
+def git_commit() -> str:
+    """Return the commit of this checkout; "" if it is none."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
 def main() -> int:
     """Do it all; print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -168,6 +175,8 @@ def main() -> int:
             return 1
     result = {
         "command": f"{to_install} && {to_start}",
+        "date": time.strftime("%Y-%m-%d"),
+        "git": git_commit(),
         "python": platform.python_version(),
         "cores": os.cpu_count(),
         **figures,
