@@ -4,7 +4,10 @@ Makes a venv with an empty pip cache and an empty home, runs the first block of 
 waits until the server is ready, lets `sovits-live say` speak Chinese and English, stops the server
 with Ctrl-C, and prints what it cost. Exit status 1 and a reason if anything is not as promised.
 
-    python .ci/first_minute.py [--json FILE]
+    python .ci/first_minute.py [--json FILE] [--judge PYTHON]
+
+With --judge a recogniser listens, in an environment that has the extra `judges`, and more errors
+than --most-errors are a failure.
 """
 
 from __future__ import annotations
@@ -153,6 +156,44 @@ def say(stranger: Stranger, language: str, text: str) -> dict[str, float]:
     }
 
 
+_JUDGE = """
+import sys
+import soundfile, soxr
+from bench.quality.judges import RATE_HZ, Whisper
+from bench.quality.text_scores import errors, pinyin_errors
+from engine.types import Language
+
+path, language, text = sys.argv[1:]
+samples, rate_hz = soundfile.read(path, dtype="float32")
+heard = Whisper().transcribe(soxr.resample(samples, rate_hz, RATE_HZ), Language(language))
+found = (pinyin_errors if language == "zh" else errors)([text], heard)
+print(f"{found.rate:.3f} {heard}")
+"""
+
+
+def judge(python: str, wav: Path, language: str, text: str) -> tuple[float, str]:
+    """Let a recogniser listen; return its error rate (syllables or words) and what it heard."""
+    command = [python, "-c", _JUDGE, str(wav), language, text]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=_SAY_LIMIT_S
+    )
+    if done.returncode != 0:
+        raise Broken(f"the recogniser failed:\n{done.stderr}")
+    rate, _, heard = done.stdout.strip().partition(" ")
+    return float(rate), heard
+
+
+def judge_all(python: str, folder: Path, most: float) -> dict[str, float]:
+    """Judge what was spoken; raise where more than `most` of it is wrong."""
+    figures = {}
+    for language, text in SENTENCES.items():
+        rate, heard = judge(python, folder / f"{language}.wav", language, text)
+        figures[f"{language}_error_rate"] = rate
+        if rate > most:
+            raise Broken(f"{text} was heard as {heard!r}: error rate {rate}, at most {most}")
+    return figures
+
+
 def git_commit() -> str:
     """Return the commit of this checkout; "" if it is none."""
     command = ["git", "rev-parse", "--short", "HEAD"]
@@ -164,12 +205,16 @@ def main() -> int:
     """Do it all; print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="write the figures there too")
+    parser.add_argument("--judge", metavar="PYTHON", help="interpreter with the extra judges")
+    parser.add_argument("--most-errors", type=float, default=0.3, help="of words or syllables")
     arguments = parser.parse_args()
     to_install, to_start = first_command()
     with tempfile.TemporaryDirectory(prefix="first-minute-") as folder:
         stranger = Stranger(Path(folder))
         try:
             figures = install(stranger, to_install) | speak(stranger, to_start)
+            if arguments.judge:
+                figures |= judge_all(arguments.judge, stranger.folder, arguments.most_errors)
         except (Broken, subprocess.TimeoutExpired) as error:
             sys.stderr.write(f"{error}\n")
             return 1
