@@ -11,6 +11,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
@@ -20,6 +21,7 @@ from clients.events import SUBPROTOCOL, parse_audio
 WORDS = (
     "the quick brown fox jumps over a lazy dog while seven silver ships sail home at dawn".split()
 )
+_RESTARTING = 1012
 _PACKET_LIMIT = 100  # a cancel comes within so many packets
 
 
@@ -98,12 +100,23 @@ class Listener:
             self._plan.url, protocols=(SUBPROTOCOL,), max_msg_size=1 << 20
         ) as socket:
             while not until() and not self.is_going and not socket.closed:
-                await self._speak(socket)
+                heard = await self._speak(socket)
+                if heard.declared is not None:  # listen to the end, as one who talks would
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(self._unheard_s(heard)):
+                            while await self._receive(socket):
+                                pass
             while not socket.closed:  # a server that drains closes
                 await self._receive(socket)
             self.close_code = socket.close_code
 
-    async def _speak(self, socket: ClientWebSocketResponse) -> None:
+    def _unheard_s(self, heard: Heard) -> float:
+        """Return how long playback still lasts that began with the first packet."""
+        samples = sum(packet.num_samples for packet in heard.packets)
+        end_s = heard.packets[0].at_s + samples / self._plan.rate_hz
+        return max(0.0, end_s - time.monotonic())
+
+    async def _speak(self, socket: ClientWebSocketResponse) -> Heard:
         ctx = f"c{self._number}-{len(self.heard)}"
         heard = self.current = Heard(time.monotonic())
         self.heard.append(heard)
@@ -121,6 +134,7 @@ class Listener:
                 cancel_at = None
                 heard.cancelled_s = time.monotonic()
                 await socket.send_str(json.dumps({"type": "cancel", "ctx": ctx}))
+        return heard
 
     def _text(self) -> str:
         sentences = [
@@ -138,7 +152,9 @@ class Listener:
             self._read(json.loads(message.data))
         else:
             if self.current is not None:
-                self._end("the connection ended")
+                # One that drains may close while a new context is on its way to it.
+                was_asked = self._alias < 0 and message.data == _RESTARTING
+                self._end("draining" if was_asked else "the connection ended")
             return False
         return True
 

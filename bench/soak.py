@@ -180,10 +180,10 @@ class Server:
         self.url = url
 
     @classmethod
-    async def start(cls, port: int, *settings: str) -> Server:
+    async def start(cls, port: int, *settings: str, module: str = "server") -> Server:
         """Start it, with settings as `--set` takes them, and wait until it is ready."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "server", "--port", str(port),
+            sys.executable, "-m", module, "--port", str(port),
             "--set", "engine.backend=fake", "--set", "log.level=warning",
             *(word for setting in settings for word in ("--set", setting)),
             cwd=Path(__file__).parent.parent,

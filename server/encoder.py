@@ -80,14 +80,13 @@ class AudioEncoder:
         self.frame_ms = frame_ms
         self.pre_skip48 = 0
         self._opus: OpusEncoder | None = None
+        self._payload: Callable[[FloatArray], bytes]  # of the codecs without state
         if codec is Codec.OPUS:
             options = OpusOptions(rate_hz, frame_ms, bitrate, complexity=complexity)
             self._opus = OpusEncoder(options)
             self.pre_skip48 = self._opus.pre_skip48
-            self._payload: Callable[[FloatArray], bytes] = self._opus.encode
         else:
             self._payload = _pcm_payload(codec, rate_hz)
-        self._frame_samples = rate_hz * frame_ms // 1000
         self._resampler = StreamResampler(source_hz, rate_hz)
         self._frame_samples = rate_hz * frame_ms // 1000
         self._rest = np.zeros(0, np.float32)  # resampled, less than a frame
@@ -133,7 +132,8 @@ class AudioEncoder:
                 np.zeros(missing + self._opus.lookahead_samples, np.float32)
             )
         if len(self._rest):
-            packets.append(self._packet(self._rest))
+            payload, is_silence = self._payload(self._rest), not self._rest.any()
+            packets.append(self._packet(payload, len(self._rest), is_silence=is_silence))
             self._rest = self._rest[:0]
         return packets
 
@@ -141,15 +141,27 @@ class AudioEncoder:
         """Cut what is there into whole frames and encode them."""
         ready = np.concatenate([self._rest, np.clip(resampled, -1.0, 1.0)])
         size = self._frame_samples
-        num_frames = len(ready) // size
-        self._rest = ready[num_frames * size :]
-        return [self._packet(ready[i * size : (i + 1) * size]) for i in range(num_frames)]
+        frames = ready[: len(ready) // size * size].reshape(-1, size)
+        self._rest = ready[frames.size :]
+        if not len(frames):
+            return []
+        if self._opus is not None:
+            payloads = [self._opus.encode(frame) for frame in frames]
+        else:  # without state: all at once, then cut
+            data = self._payload(frames.reshape(-1))
+            width = len(data) // len(frames)
+            payloads = [data[i : i + width] for i in range(0, len(data), width)]
+        is_heard: list[bool] = np.asarray(frames.any(axis=1)).tolist()
+        return [
+            self._packet(payload, size, is_silence=not heard)
+            for payload, heard in zip(payloads, is_heard, strict=True)
+        ]
 
-    def _packet(self, frame: FloatArray) -> EncodedPacket:
+    def _packet(self, payload: bytes, num_samples: int, *, is_silence: bool) -> EncodedPacket:
         start = resampled_length(self._num_coded, self.rate_hz, OPUS_HZ)
-        self._num_coded += len(frame)
+        self._num_coded += num_samples
         end = resampled_length(self._num_coded, self.rate_hz, OPUS_HZ)
-        return EncodedPacket(self._payload(frame), start, end - start, not frame.any())
+        return EncodedPacket(payload, start, end - start, is_silence)
 
 
 def _pcm_payload(codec: Codec, rate_hz: int) -> Callable[[FloatArray], bytes]:

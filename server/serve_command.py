@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         config = configuration.load(args.config, settings=[*_short_forms(args), *args.set])
         logs.set_up(config.log.level, config.log.format)
-        return _run_on_best_loop(serve(config))
+        return run_on_best_loop(serve(config))
     except ConfigError as error:
         return _complain(str(error), EXIT_ARGUMENTS)
     except (SovitsError, OSError) as error:
@@ -70,8 +70,8 @@ def _complain(message: str, status: int) -> int:
     return status
 
 
-def _run_on_best_loop(main: Coroutine[Any, Any, int]) -> int:
-    """Run on uvloop where it exists (not on Windows)."""
+def run_on_best_loop(main: Coroutine[Any, Any, int]) -> int:
+    """Run on uvloop where it exists (not on Windows); return what `main` returns."""
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     with contextlib.suppress(ImportError):
         import uvloop
@@ -81,8 +81,11 @@ def _run_on_best_loop(main: Coroutine[Any, Any, int]) -> int:
         return runner.run(main)
 
 
-async def serve(config: Config) -> int:
+async def serve(config: Config, parts: Parts | None = None) -> int:
     """Listen, load, serve, drain; return the exit status.
+
+    Args:
+        parts: What to serve with; None: what the configuration names.
 
     Raises:
         ConfigError: A file the configuration names cannot be used.
@@ -95,7 +98,7 @@ async def serve(config: Config) -> int:
         extra={"pack": config.engine.pack or "the default", "backend": config.engine.backend},
     )
     stop, stop_now = _stop_signals()
-    runtime = Runtime(config, build_parts(config))
+    runtime = Runtime(config, parts or build_parts(config))
     tls = _tls(config)
     runner = make_runner(runtime)
     await runner.setup()
