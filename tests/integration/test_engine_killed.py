@@ -1,0 +1,53 @@
+"""The engine process is killed under a running server: what is open fails, the server goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+from aiohttp import ClientSession
+
+from engine.backends.fake import FakeScript
+from engine.config import EngineConfig
+from engine.process_engine import ProcessEngine
+from tests.server.live import Live, serve
+
+TEXT = "One two three four five six seven eight nine ten."
+WAIT_S = 60.0
+
+
+async def status(live: Live) -> int:
+    """Return what `/readyz` answers."""
+    async with ClientSession() as http, http.get(live.http + "/readyz") as answer:
+        return answer.status
+
+
+async def test_open_contexts_fail_retryably_and_the_next_ones_speak() -> None:
+    """-9 in the middle of three contexts of two sessions; nobody reconnects or restarts."""
+    config = EngineConfig(backend="fake", fake=FakeScript(step_s=0.005), num_slots=4)
+    engine = ProcessEngine(config)
+    async with serve(engine=engine) as live, live.session() as one, live.session() as other:  # type: ignore[arg-type]
+        open_contexts = [(one, "a"), (one, "b"), (other, "c")]
+        for client, ctx in open_contexts:
+            await client.send("text", ctx=ctx, text=TEXT * 3)
+            await client.packet((await client.next("context.started", ctx=ctx))["alias"])
+        assert engine.pid is not None
+        os.kill(engine.pid, signal.SIGKILL)
+        for client, ctx in open_contexts:
+            error = await asyncio.wait_for(client.next("error", ctx=ctx), WAIT_S)
+            assert (error["code"], error["retryable"], error["fatal"]) == (
+                "engine_failed",
+                True,
+                True,
+            )
+        async with asyncio.timeout(WAIT_S):
+            while await status(live) != 200:
+                await asyncio.sleep(0.02)
+        assert engine.is_ready
+        for client, ctx in ((one, "d"), (other, "e")):
+            await client.send("text", ctx=ctx, text=TEXT, end=True)
+            done = await asyncio.wait_for(client.next("context.done", ctx=ctx), WAIT_S)
+            assert done["total_samples48"] > 48000
+        stats = await engine.stats()
+        assert (stats.restarts, stats.slots_used) == (1, 0)
