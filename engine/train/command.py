@@ -26,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     prepare = actions.add_parser("prepare", help="make features of recordings")
     prepare.add_argument("list", type=Path, help="path|speaker|language|text, or manifest.jsonl")
+    prepare.add_argument(
+        "--no-warp",
+        action="store_true",
+        help="no copies with other pitch and formants: tokens will tell who speaks",
+    )
     tokens = actions.add_parser("tokens", help="train the quantizer")
     acoustic = actions.add_parser("acoustic", help="train the acoustic model")
     t2s = actions.add_parser("t2s", help="train text to tokens")

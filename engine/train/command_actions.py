@@ -25,7 +25,15 @@ from engine.train import stages
 from engine.train.acoustic import AcousticSettings
 from engine.train.assemble import NANO_SAMPLING, Trained, assemble
 from engine.train.loop import LoopSettings, load_average
-from engine.train.prepare import AUDIO_SUFFIXES, Preparation, Skipped, Source, prepare, read_list
+from engine.train.prepare import (
+    AUDIO_SUFFIXES,
+    Preparation,
+    PrepareOptions,
+    Skipped,
+    Source,
+    prepare,
+    read_list,
+)
 from engine.train.settings import CONFIGS, Recipe, load_recipe
 from engine.train.store import FeatureStore
 from engine.train.t2s import T2SSettings
@@ -38,11 +46,15 @@ def prepare_features(args: argparse.Namespace) -> None:
     """Fill the work folder's features."""
     skipped: list[Skipped] = []
     sources = list(read_list(args.list, skipped))
-    report = _prepare(sources, skipped, args.work, _pack(args.pack))
+    report = _prepare(
+        sources, skipped, args.work, _pack(args.pack), PrepareOptions(warp=not args.no_warp)
+    )
     print(f"{report.num_new} new, {report.num_known} known, {report.seconds / 60:.1f} min in all")
 
 
-def _prepare(sources: list[Source], skipped: list[Skipped], work: Path, pack: Pack) -> Preparation:
+def _prepare(
+    sources: list[Source], skipped: list[Skipped], work: Path, pack: Pack, options: PrepareOptions
+) -> Preparation:
     config = EngineConfig(backend="torch", pack=pack.path, num_slots=1)
     encoder = create_backend("torch", pack, config).reference
     assert isinstance(encoder, Reference)
@@ -54,6 +66,7 @@ def _prepare(sources: list[Source], skipped: list[Skipped], work: Path, pack: Pa
             encoder,
             Frontend(pack.symbol_set),
             pack.config.acoustic,
+            options=options,
             skipped=skipped,
             on_file=lambda name: progress.advance(task),
         )
@@ -126,7 +139,7 @@ def voice(args: argparse.Namespace) -> None:
         if path.suffix.lower() in AUDIO_SUFFIXES and path.resolve() not in listed:
             skipped.append(Skipped(path.name, f"not named in {listing.name}"))
     work = args.work / args.name
-    report = _prepare(sources, skipped, work, base)
+    report = _prepare(sources, skipped, work, base, PrepareOptions(level=True))
     print(f"{report.seconds / 60:.1f} min of speech")
     weights = _tensors(base, Part.ACOUSTIC)
     tune = AcousticSettings(

@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -96,13 +96,25 @@ class Run:
         if (folder / CHECKPOINT).exists():
             self._restore()
 
-    def train(self, *, max_minutes: float = math.inf) -> None:
-        """Run until `settings.steps`, or until time is up; leaves a checkpoint either way."""
+    def train(
+        self,
+        *,
+        max_minutes: float = math.inf,
+        until: int | None = None,
+        on_step: Callable[[int], None] = lambda step: None,
+    ) -> None:
+        """Run until `settings.steps`, or until time is up; leaves a checkpoint either way.
+
+        Args:
+            until: Stop after this step; the learning rate still goes by `settings.steps`.
+            on_step: Told how many steps are done.
+        """
         settings = self.settings
+        last = settings.steps if until is None else min(until, settings.steps)
         started = saved = time.monotonic()
         figures: dict[str, list[float]] = {}
         with (self.folder / METRICS).open("a", encoding="utf-8") as log:
-            while self.step < settings.steps and time.monotonic() - started < 60 * max_minutes:
+            while self.step < last and time.monotonic() - started < 60 * max_minutes:
                 for optimizer in self.stage.optimizers.values():
                     for group in optimizer.param_groups:
                         group["lr"] = settings.rate(self.step) * group.get("rate_factor", 1.0)
@@ -111,6 +123,7 @@ class Run:
                     figures.setdefault(name, []).append(value)
                 self._average()
                 self.step += 1
+                on_step(self.step)
                 if self.step % settings.log_every == 0:
                     line = {k: round(sum(v) / len(v), 5) for k, v in figures.items()}
                     seconds = round(time.monotonic() - started, 1)

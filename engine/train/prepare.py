@@ -5,19 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from engine.audio.denoise import denoise
 from engine.audio.io import Recording, read_audio
+from engine.audio.loudness import apply_gain, loudness_gain_db
+from engine.audio.resample import resample
 from engine.audio.vad import find_speech
 from engine.errors import CheckpointError, SovitsError, TextError, VoiceError
 from engine.model_config import AcousticConfig
 from engine.train import pitch
 from engine.train.store import Entry, Features, FeatureStore
-from engine.types import FRAMES_PER_TOKEN, FloatArray, Language, Phonemes
+from engine.train.warp import warp
+from engine.types import FRAMES_PER_TOKEN, Array, FloatArray, Language, Phonemes
 
 SSL_RATE_HZ = 16000
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
@@ -129,6 +133,21 @@ def _language(name: str) -> str:
         raise ValueError(f"language is {name!r}, valid: {', '.join(Language)}") from None
 
 
+@dataclass(frozen=True, slots=True)
+class PrepareOptions:
+    """What is done to recordings before features are made of them.
+
+    Attributes:
+        denoise: Turn down steady background noise.
+        level: Bring every recording to the loudness voices are enrolled at.
+        warp: Also encode a copy with other pitch, formants and spectrum, for the token stage.
+    """
+
+    denoise: bool = False
+    level: bool = False
+    warp: bool = False
+
+
 def prepare(
     sources: Iterable[Source],
     store: FeatureStore,
@@ -136,6 +155,7 @@ def prepare(
     frontend: Phonemizer,
     config: AcousticConfig,
     *,
+    options: PrepareOptions = PrepareOptions(),
     skipped: Sequence[Skipped] = (),
     on_file: Callable[[str], None] = lambda name: None,
 ) -> Preparation:
@@ -152,7 +172,7 @@ def prepare(
             known += 1
             continue
         try:
-            entry, features = _features(source, encoder, frontend, config)
+            entry, features = _features(source, encoder, frontend, config, options)
         except SovitsError as error:
             problems.append(Skipped(source.path.name, str(error)))
             continue
@@ -168,9 +188,13 @@ def prepare(
 
 
 def _features(
-    source: Source, encoder: Encoder, frontend: Phonemizer, config: AcousticConfig
+    source: Source,
+    encoder: Encoder,
+    frontend: Phonemizer,
+    config: AcousticConfig,
+    options: PrepareOptions,
 ) -> tuple[Entry, Features]:
-    recording = read_audio(source.path)
+    recording = _cleaned(read_audio(source.path), options)
     if not source.symbols:
         recording = _trimmed(recording)
     if not MIN_SECONDS <= recording.duration_s <= MAX_SECONDS:
@@ -189,6 +213,7 @@ def _features(
     wanted = num_tokens * SSL_RATE_HZ * unit // config.sample_rate_hz
     low = np.pad(low, (0, max(0, wanted - len(low))))[:wanted]
     embedding = encoder.speaker_embedding(low)
+    other, stretch = _warped(samples, source, config, encoder) if options.warp else (None, None)
     track = pitch.estimate(samples, config.sample_rate_hz, config.hop)
     features = Features(
         wave=np.clip(np.rint(samples * 32767), -32768, 32767).astype(np.int16),
@@ -198,6 +223,8 @@ def _features(
         speaker=np.zeros(0, np.float32) if embedding is None else embedding,
         phoneme_ids=phonemes.ids,
         word_lens=np.array([word.num_phonemes for word in phonemes.words], np.int64),
+        warped=other,
+        stretch=stretch,
     )
     entry = Entry(
         id=source.id,
@@ -218,3 +245,28 @@ def _trimmed(recording: Recording) -> Recording:
         raise VoiceError(f"{recording.name} holds no speech", code="bad_reference")
     margin = recording.sample_rate_hz // 10
     return recording.cut(max(0, segments[0].start - margin), segments[-1].end + margin)
+
+
+def _cleaned(recording: Recording, options: PrepareOptions) -> Recording:
+    samples, rate_hz = recording.samples, recording.sample_rate_hz
+    if options.denoise:
+        samples = denoise(samples, rate_hz)
+    if options.level:
+        samples = apply_gain(samples, loudness_gain_db(samples, rate_hz))
+        peak = float(np.abs(samples).max(initial=0.0))
+        samples = samples / np.float32(max(1.0, peak))
+    return replace(recording, samples=samples)
+
+
+def _warped(
+    samples: FloatArray, source: Source, config: AcousticConfig, encoder: Encoder
+) -> tuple[Array, Array]:
+    """Return the SSL features of the recording as somebody else's, and how much longer it is."""
+    seed = int(hashlib.sha256(source.id.encode()).hexdigest()[:8], 16)
+    copy = warp(samples, np.random.default_rng(seed))
+    stretch = len(copy) / len(samples)
+    low = resample(copy, config.sample_rate_hz, SSL_RATE_HZ)
+    frame = SSL_RATE_HZ * config.hop // config.sample_rate_hz
+    low = low[: len(low) // (2 * frame) * 2 * frame]
+    features = encoder.ssl_features(low).T.astype(np.float16)
+    return features, np.array([stretch], np.float32)

@@ -36,23 +36,28 @@ HELD_OUT = 24  # utterances of each stage that are kept for checks
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Data:
-    """A work folder's corpus with tokens and, where the teacher aligned it, phoneme places."""
+    """A work folder's corpus with tokens and, where the teacher aligned it, phoneme places.
+
+    `check` is what is not trained on; None where there is too little to keep any back.
+    """
 
     train: Corpus
     places: Mapping[str, IntArray]
+    check: Corpus | None = None
 
 
-def load_data(folder: Path, quantizer: Quantizer | None) -> Data:
+def load_data(folder: Path, quantizer: Quantizer | None, *, held_out: int = HELD_OUT) -> Data:
     """Read the features of a work folder; with a quantizer also tokens and places."""
     store = FeatureStore(folder / "features")
     if not len(store):
         raise CheckpointError(f"{folder} has no features; run `sovits-live train prepare` first")
-    entries, _ = split(list(store), HELD_OUT)
+    entries, kept = split(list(store), held_out)
     if quantizer is None:
         return Data(Corpus.load(store, entries, {}), {})
-    tokens = {entry.id: _tokens(quantizer, store, entry.id) for entry in entries}
+    tokens = {entry.id: _tokens(quantizer, store, entry.id) for entry in (*entries, *kept)}
     places = _places(store, [entry.id for entry in entries if entry.symbols], tokens)
-    return Data(Corpus.load(store, entries, tokens, places), places)
+    check = Corpus.load(store, kept, tokens) if kept else None
+    return Data(Corpus.load(store, entries, tokens, places), places, check)
 
 
 @torch.no_grad()
@@ -96,10 +101,13 @@ def train_tokens(
     """Run the token stage."""
     corpus = load_data(folder, None).train
     names, speakers = ssl_tokens.inventory(corpus), ssl_tokens.speaker_table(corpus)
-    parts = [
-        ssl_tokens.token_data(item, item.features.ssl, 1.0, names, speakers)
-        for item in corpus.items
-    ]
+    parts = []
+    for item in corpus.items:
+        parts.append(ssl_tokens.token_data(item, item.features.ssl, 1.0, names, speakers))
+        warped, stretch = item.features.warped, item.features.stretch
+        if warped is not None and stretch is not None:
+            ratio = float(stretch[0])
+            parts.append(ssl_tokens.token_data(item, warped, ratio, names, speakers))
     stage = TokenStage(config, settings, loop, ssl_tokens.TokenData.join(parts))
     run_stage(folder / "tokens", stage, loop, {"settings": asdict(settings)})
 

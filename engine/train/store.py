@@ -43,7 +43,9 @@ class Features:
     """What the trainers read of one utterance; T tokens, F = 2T frames, N = F * hop samples.
 
     Shapes: wave int16 [N]; ssl float16 [F, S]; hz float32 [F]; voiced bool [F];
-    speaker float32 [E]; phoneme_ids int64 [P]; word_lens int64 [W], phonemes per word.
+    speaker float32 [E]; phoneme_ids int64 [P]; word_lens int64 [W], phonemes per word;
+    warped float16 [F', S], the features of a copy by another speaker, and stretch float32 [1], its
+    length over the wave's; None where no copy was made.
     """
 
     wave: Array
@@ -53,6 +55,8 @@ class Features:
     speaker: Array
     phoneme_ids: Array
     word_lens: Array
+    warped: Array | None = None
+    stretch: Array | None = None
 
 
 class FeatureStore:
@@ -79,7 +83,11 @@ class FeatureStore:
     def add(self, entry: Entry, features: Features) -> None:
         """Write one utterance; it is in the index only when its file is complete."""
         self.root.mkdir(parents=True, exist_ok=True)
-        tensors = {name: np.ascontiguousarray(value) for name, value in asdict(features).items()}
+        tensors = {
+            name: np.ascontiguousarray(value)
+            for name, value in asdict(features).items()
+            if value is not None
+        }
         path = self._path(entry.id)
         temporary = path.with_suffix(".part")
         save_file(tensors, temporary)

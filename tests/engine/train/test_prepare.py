@@ -9,7 +9,14 @@ import pytest
 import soundfile
 
 from engine.errors import CheckpointError
-from engine.train.prepare import Preparation, Skipped, prepare, read_list
+from engine.train.prepare import (
+    Preparation,
+    PrepareOptions,
+    Skipped,
+    Source,
+    prepare,
+    read_list,
+)
 from engine.train.store import FeatureStore
 from engine.types import FloatArray, Language, Phonemes, Word
 from tests.engine.train.conftest import CONFIG
@@ -40,13 +47,21 @@ def _tone(path: Path, seconds: float, level: float = 0.3) -> None:
     soundfile.write(path, level * np.sin(2 * np.pi * 200 * time), 16000)
 
 
-def _run(folder: Path, lines: list[str]) -> Preparation:
+def _run(folder: Path, lines: list[str], options: PrepareOptions | None = None) -> Preparation:
     listing = folder / "list.txt"
     listing.write_text("\n".join(lines), encoding="utf-8")
     skipped: list[Skipped] = []
     sources = list(read_list(listing, skipped))
     store = FeatureStore(folder / "features")
-    return prepare(sources, store, Encoder(), Frontend(), CONFIG, skipped=skipped)
+    return prepare(
+        sources,
+        store,
+        Encoder(),
+        Frontend(),
+        CONFIG,
+        options=options or PrepareOptions(),
+        skipped=skipped,
+    )
 
 
 def test_bad_files_and_lines_are_named_and_the_rest_is_used(tmp_path: Path) -> None:
@@ -112,3 +127,34 @@ def test_damaged_features_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "features" / f"{entry.id}.safetensors").write_bytes(b"x")
     with pytest.raises(CheckpointError, match="delete it and run"):
         store.load(entry.id)
+
+
+def test_warped_copy_is_of_another_length_and_the_same_every_time(tmp_path: Path) -> None:
+    """Its features are those of the stretched wave; preparing anew makes the same copy."""
+    copies = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        _tone(folder / "good.wav", 2.0)
+        (folder / "list.txt").write_text("")
+        store = FeatureStore(folder / "features")
+        source = Source(folder / "good.wav", "me", "en", "hello")
+        options = PrepareOptions(warp=True)
+        prepare([source], store, Encoder(), Frontend(), CONFIG, options=options)
+        features = store.load(source.id)
+        assert features.warped is not None and features.stretch is not None
+        assert 0.84 <= features.stretch[0] <= 1.19
+        assert len(features.warped) == pytest.approx(len(features.ssl) * features.stretch[0], abs=3)
+        copies.append(features.warped)
+    assert copies[0].shape[1] == copies[1].shape[1] == 16
+
+
+def test_levelled_recordings_are_equally_loud(tmp_path: Path) -> None:
+    """A quiet and a loud recording of the same end as the same wave."""
+    _tone(tmp_path / "loud.wav", 2.0, level=0.5)
+    _tone(tmp_path / "quiet.wav", 2.0, level=0.05)
+    lines = ["loud.wav|me|en|hello", "quiet.wav|me|en|hello"]
+    _run(tmp_path, lines, PrepareOptions(level=True))
+    store = FeatureStore(tmp_path / "features")
+    loud, quiet = (np.abs(store.load(entry.id).wave).max() for entry in store)
+    assert quiet == pytest.approx(loud, rel=0.05)
