@@ -30,6 +30,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SENTENCES = {"zh": "你好，欢迎来到直播间。", "en": "Hello, and welcome."}
 _INSTALL_LIMIT_S, _START_LIMIT_S, _SAY_LIMIT_S, _STOP_LIMIT_S = 600, 180, 120, 60
+_JUDGE_LIMIT_S = 900
 
 
 class Broken(Exception):
@@ -175,7 +176,7 @@ def judge(python: str, wav: Path, language: str, text: str) -> tuple[float, str]
     """Let a recogniser listen; return its error rate (syllables or words) and what it heard."""
     command = [python, "-c", _JUDGE, str(wav), language, text]
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=_SAY_LIMIT_S
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=_JUDGE_LIMIT_S
     )
     if done.returncode != 0:
         raise Broken(f"the recogniser failed:\n{done.stderr}")

@@ -114,6 +114,7 @@ async def serve(config: Config, parts: Parts | None = None) -> int:
             watcher = asyncio.create_task(watching, name="watch-voices")
             print(banner(config, runtime, port, is_tls=tls is not None), flush=True)
             await stop.wait()
+            logger.info("stopping: what is being spoken may finish; once more stops at once")
             drained = asyncio.create_task(runtime.drain(), name="drain")
             if not await _first(drained, stop_now):
                 drained.cancel()
