@@ -210,9 +210,10 @@ def test_ci_does_what_the_page_says() -> None:
         assert part in script, part
 
 
-def test_picture_of_the_architecture_is_up_to_date() -> None:
-    """Drawn again from the imports of today it is the same."""
-    command = [sys.executable, str(ROOT / ".ci" / "architecture.py"), "--check"]
+@pytest.mark.parametrize("script", ["architecture.py", "plots.py"])
+def test_pictures_are_up_to_date(script: str) -> None:
+    """Drawn again from the imports and the results of today they are the same."""
+    command = [sys.executable, str(ROOT / ".ci" / script), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
 
