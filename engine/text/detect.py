@@ -1,8 +1,8 @@
 """Which language each stretch of a sentence is in.
 
-Letters decide: ideographs are Chinese (or what the caller said), Latin letters English, kana and
-hangul Japanese and Korean. Digits and signs go with the language around them; see
-`english_numbers` for the one case where that is not Chinese in a sentence with ideographs.
+Letters decide: ideographs are Chinese, Japanese or Cantonese as the caller or the rest of the
+sentence says, Latin letters English, kana and hangul Japanese and Korean. Digits and signs go with
+the main language; see `english_numbers` for the one case where they do not.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from engine.errors import TextError
 from engine.text.mapped import MappedText
 from engine.types import Language
 
-_HAN = "㐀-䶿一-鿿豈-\ufaff〇\U00020000-\U0003134f"
+_HAN = "㐀-䶿一-鿿\uf900-\ufaff〇\U00020000-\U0003134f"
 _KANA = "\u3041-\u3096\u3099-\u309c\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9d"
+_HIRAGANA = re.compile("[\u3041-\u3096]")
 _HANGUL = "\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff"
 _LATIN = "A-Za-zÀ-ÖØ-öø-ɏ"
 _SCRIPTS = (
@@ -26,19 +27,36 @@ _SCRIPTS = (
     (re.compile(f"[{_HANGUL}]"), "hangul"),
     (re.compile(f"[{_LATIN}]"), "latin"),
 )
+# Full-width digits are numbers that a language's own g2p reads: they go with the ideographs.
 _STRETCH = re.compile(
-    rf"(?P<han>[{_HAN}])|(?P<kana>[{_KANA}])|(?P<hangul>[{_HANGUL}])|(?P<latin>[{_LATIN}])"
+    rf"(?P<han>[{_HAN}０-９])|(?P<kana>[{_KANA}])|(?P<hangul>[{_HANGUL}])|(?P<latin>[{_LATIN}])"
 )
 # の alone between ideographs is a Chinese fashion, not Japanese.
 _FASHION_NO = re.compile(rf"(?<=[{_HAN}])の(?=[{_HAN}])")
 
+# Characters Japanese does not write, a sign that the ideographs around some kana are Chinese.
+_CHINESE_ONLY = re.compile(
+    "[们這这嗎吗麼么你您妳她啊呀呢吧说话时间过还对让给谁为东车见观觉认识请问题电脑钱飞门开关发"
+    "现应听买卖读语汉]"
+)
+
+_FOREIGN_LETTERS = {
+    language: re.compile(rf"[{letters}]+(?: +[{letters}]+)*")
+    for language, letters in {
+        Language.ZH: _KANA + _HANGUL,
+        Language.YUE: _KANA + _HANGUL,
+        Language.JA: _HANGUL,
+        Language.KO: _KANA,
+    }.items()
+}
 _LAYOUT_BLANK = re.compile(rf"(?<=[{_HAN}]) +(?=[\d$£€¥￥+-])|(?<=[\d%‰°℃.]) +(?=[{_HAN}])")
 
 # "iPhone 15", "Windows 11", "Office 2021": the number belongs to the English name, unless a
 # Chinese measure word counts it. Longer numbers are codes, which Chinese rules read.
 _NAME_NUMBER = re.compile(
     rf"(?<![{_LATIN}0-9])[{_LATIN}]{{2,}}(?:['’-][{_LATIN}]+)* (?:\d{{1,4}}|\d+\.\d+)"
-    r"(?![\d.,:%/\-~°℃A-Za-z]|\s?[元块毛万亿年月号点分秒个台部次款周天岁人米克斤折倍角折件套条位])"
+    r"(?![\d.,:%/\-~°℃A-Za-z]|\s?[元块毛万亿年月号点分秒个台部次款周天岁人米克斤折倍角折件套条位]"
+    r"|\s?[円本枚匹冊台回階歳番線日時つ個개명시월년원번째층살])"
 )
 # Three words or more are an English clause: its numbers are English, but for a last one that a
 # Chinese word counts.
@@ -78,9 +96,12 @@ def scripts(text: str) -> frozenset[str]:
     return frozenset(name for pattern, name in _SCRIPTS if pattern.search(text))
 
 
-def without_fashionable_kana(text: MappedText) -> MappedText:
-    """Return `text` with a lone の between ideographs read as 的."""
-    return text.sub(_FASHION_NO, "的")
+def without_fashionable_kana(text: MappedText, language: Language) -> MappedText:
+    """Return `text` with の between ideographs read as 的, if that is all its Japanese."""
+    if language is Language.JA:
+        return text
+    plain = text.sub(_FASHION_NO, "的")
+    return text if "kana" in scripts(plain.text) else plain
 
 
 def without_layout_blanks(text: MappedText) -> MappedText:
@@ -103,11 +124,29 @@ def main_language(text: str, language: Language) -> Language:
         _refuse_foreign(text)
     if language is not Language.AUTO:
         return language
-    if "kana" in found:
-        return Language.JA
-    if "hangul" in found:
+    counts = {name: len(pattern.findall(text)) for pattern, name in _SCRIPTS}
+    if counts["hangul"] > counts["kana"]:
         return Language.KO
+    is_chinese = _CHINESE_ONLY.search(text) is not None and (
+        counts["han"] > counts["kana"] or not _HIRAGANA.search(text)
+    )
+    if counts["kana"] and not is_chinese:
+        return Language.JA
     return Language.EN if found == {"latin"} else Language.ZH
+
+
+def apart(text: MappedText, main: Language) -> Iterator[tuple[MappedText, bool]]:
+    """Yield `text` in pieces and whether a piece is in the letters of another language.
+
+    Those are kana and hangul outside Japanese and Korean, which no rule of `main` may touch.
+    """
+    foreign = _FOREIGN_LETTERS[main]
+    done = 0
+    for match in foreign.finditer(text.text):
+        yield text[done : match.start()], False
+        yield text[match.start() : match.end()], True
+        done = match.end()
+    yield text[done:], False
 
 
 def _refuse_foreign(text: str) -> None:
@@ -116,7 +155,7 @@ def _refuse_foreign(text: str) -> None:
         script = unicodedata.name(foreign[0], "UNKNOWN").split(" ")[0].lower()
         raise TextError(
             f"text is in {script} script ({text[:20]!r}), which no language here reads; "
-            "valid: Chinese, English"
+            "valid: Chinese, English, Japanese, Korean, Cantonese"
         )
 
 

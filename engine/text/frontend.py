@@ -5,16 +5,15 @@ text ─markup─> ─clean─> ─lexicon─> ─numbers into words─> runs by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from engine.errors import TextError
 from engine.model_config import SymbolSet
 from engine.text.clean import clean, is_speakable
 from engine.text.detect import (
     Run,
+    apart,
     english_numbers,
     main_language,
     runs,
@@ -22,14 +21,12 @@ from engine.text.detect import (
     without_fashionable_kana,
     without_layout_blanks,
 )
-from engine.text.en.frontend import EnglishFrontend
+from engine.text.languages import FrontendOptions, LanguageFrontend, create
 from engine.text.lexicon import Lexicon
 from engine.text.mapped import MappedText
 from engine.text.markup import Override, parse_markup
 from engine.text.spoken import DigitStyle, Spoken
 from engine.text.symbols import PUNCTUATION, SymbolTable, symbol_table
-from engine.text.zh.frontend import ChineseFrontend
-from engine.text.zh.normalize import DigitStyle as ChineseDigitStyle
 from engine.types import Language, Phonemes, Word
 
 # What upstream counts as the end of a clause, and the sizes below which it pads a text.
@@ -39,77 +36,6 @@ _MIN_PHONEMES = 6
 _MIN_ENGLISH_PHONEMES = 4
 _MAX_CHARS = 2000  # far above any sentence the splitter cuts; BERT reads 510
 _NEUTRAL_WORD = "word"  # stands where an override gives the phones, so that no rule touches it
-
-_NAMES: Mapping[Language, str] = {
-    Language.JA: "Japanese",
-    Language.KO: "Korean",
-    Language.YUE: "Cantonese",
-}
-
-
-class LanguageFrontend(Protocol):
-    """What speaks one language; registered with `register`."""
-
-    def normalize(self, text: MappedText, *, digits: DigitStyle) -> MappedText:
-        """Return `text` in words and marks; foreign words stay as they are."""
-        ...
-
-    def phonemize(
-        self, text: MappedText, overrides: Mapping[int, str], *, digits: DigitStyle
-    ) -> list[Spoken]:
-        """Return the words of `text`; `overrides` are readings by source offset."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class FrontendOptions:
-    """What a language's frontend is built from."""
-
-    symbol_set: SymbolSet
-    g2pw_dir: Path | None = None
-
-
-class _English:
-    def __init__(self, options: FrontendOptions) -> None:
-        self._frontend = EnglishFrontend(options.symbol_set)
-
-    def normalize(self, text: MappedText, *, digits: DigitStyle) -> MappedText:
-        return self._frontend.normalize(text, digits=digits)
-
-    def phonemize(
-        self, text: MappedText, overrides: Mapping[int, str], *, digits: DigitStyle
-    ) -> list[Spoken]:
-        return self._frontend.phonemize(text, digits=digits)
-
-
-class _Chinese:
-    def __init__(self, options: FrontendOptions) -> None:
-        self._frontend = ChineseFrontend(options.symbol_set, options.g2pw_dir)
-
-    def normalize(self, text: MappedText, *, digits: DigitStyle) -> MappedText:
-        return self._frontend.normalize(text, digits=ChineseDigitStyle(digits.value))
-
-    def phonemize(
-        self, text: MappedText, overrides: Mapping[int, str], *, digits: DigitStyle
-    ) -> list[Spoken]:
-        words = self._frontend.phonemize(text, overrides, digits=ChineseDigitStyle(digits.value))
-        return [Spoken(word.char, word.phones, word.start, word.end) for word in words]
-
-
-_factories: dict[Language, Callable[[FrontendOptions], LanguageFrontend]] = {
-    Language.EN: _English,
-    Language.ZH: _Chinese,
-}
-
-
-def register(language: Language, factory: Callable[[FrontendOptions], LanguageFrontend]) -> None:
-    """Make `language` speakable by frontends created from now on."""
-    _factories[language] = factory
-
-
-def supported_languages() -> tuple[Language, ...]:
-    """Return the languages that have a frontend here."""
-    return tuple(sorted(_factories))
 
 
 class Frontend:
@@ -150,7 +76,7 @@ class Frontend:
 
         Args:
             text: As received: markdown, emoji, numbers and inline pronunciations included.
-            language: AUTO finds it; ZH and EN speak each other's words too.
+            language: AUTO finds it; words in another language's script are spoken in that one.
             digits: Overrides the frontend's own.
 
         Raises:
@@ -167,7 +93,7 @@ class Frontend:
                 code="text_too_long",
             )
         marked, overrides = parse_markup(text)
-        cleaned = without_fashionable_kana(clean(marked))
+        cleaned = without_fashionable_kana(clean(marked), language)
         if not is_speakable(cleaned.text):
             return self._assembled([], cleaned.text)
         if self._lexicon is not None:
@@ -184,13 +110,8 @@ class Frontend:
 
     def _frontend(self, language: Language) -> LanguageFrontend:
         if language not in self._languages:
-            if language not in _factories:
-                there = ", ".join(sorted(_factories))
-                raise TextError(
-                    f"{_NAMES[language]} text cannot be spoken by this version; it speaks: {there}"
-                )
             self._table.require(language)
-            self._languages[language] = _factories[language](self._options)
+            self._languages[language] = create(language, self._options)
         return self._languages[language]
 
     def _runs(self, text: MappedText, main: Language, style: DigitStyle) -> list[Run]:
@@ -205,7 +126,12 @@ class Frontend:
             parts += [text[done:start], english.normalize(text[start:end], digits=style)]
             done = end
         whole = without_layout_blanks(MappedText.join([*parts, text[done:]]))
-        return runs(self._frontend(main).normalize(whole, digits=style), main)
+        spoken = self._frontend(main)
+        pieces = [
+            piece if is_foreign else spoken.normalize(piece, digits=style)
+            for piece, is_foreign in apart(whole, main)
+        ]
+        return runs(MappedText.join(pieces), main)
 
     def _speak(self, run: Run, overrides: Sequence[Override], style: DigitStyle) -> list[Spoken]:
         near = [o for o in overrides if o.start < run.end and run.start < o.end]
@@ -311,10 +237,13 @@ def _first_clause_length(text: str) -> int:
 
 
 def _written(words: Sequence[Word]) -> str:
-    """Return the normalised text: blanks between English words, none around Chinese."""
-    text = ""
+    """Return the normalised text: blanks between English words and Korean ones, no others."""
+    text, end, before = "", 0, Language.ZH
     for word in words:
-        is_mark = word.text in PUNCTUATION
-        joins = not text or is_mark or word.language is not Language.EN
-        text += word.text if joins or not text[-1].isascii() else f" {word.text}"
+        is_apart = word.language is Language.EN and text[-1:].isascii()
+        if Language.KO in (word.language, before):
+            is_apart = is_apart or word.start > end
+        joins = not text or word.text in PUNCTUATION or not is_apart
+        text += word.text if joins else f" {word.text}"
+        end, before = word.end, word.language
     return text

@@ -103,12 +103,16 @@ def normalize(text: MappedText, *, digits: DigitStyle = DigitStyle.AUTO) -> Mapp
         Simplified characters, the marks of PUNCTUATION (never two in a row), and foreign words as
         they were, with one blank between two of them.
     """
+    return _without_unreadable(in_words(text, digits=digits))
+
+
+def in_words(text: MappedText, *, digits: DigitStyle = DigitStyle.AUTO) -> MappedText:
+    """Return `text` as `normalize` does, with the characters that Mandarin has no reading for."""
     text = simplified(text.translated(dict(_CHARACTERS)))
     text = text.sub(_GROUPED, _ungrouped)
     for rules in _rules(digits):
         text = apply(rules, text)
-    text = apply(_FINAL_RULES, apply(_SIGN_RULES, text).translated(dict(_PAUSES)))
-    return _without_unreadable(text)
+    return apply(_FINAL_RULES, apply(_SIGN_RULES, text).translated(dict(_PAUSES)))
 
 
 def _ungrouped(match: re.Match[str]) -> str:

@@ -81,7 +81,9 @@ def test_runs_change_with_the_script() -> None:
 
 def test_typesetting_habits_are_undone() -> None:
     """A fashionable の is 的; blanks between ideographs and numbers are none."""
-    assert without_fashionable_kana(MappedText.of("鲜の每日")).text == "鲜的每日"
-    assert without_fashionable_kana(MappedText.of("みの")).text == "みの"
+    assert without_fashionable_kana(MappedText.of("鲜の每日"), Language.AUTO).text == "鲜的每日"
+    assert without_fashionable_kana(MappedText.of("みの"), Language.AUTO).text == "みの"
+    assert without_fashionable_kana(MappedText.of("人の手は"), Language.AUTO).text == "人の手は"
+    assert without_fashionable_kana(MappedText.of("人の手"), Language.JA).text == "人の手"
     assert without_layout_blanks(MappedText.of("共 12 件, a 1")).text == "共12件, a 1"
     assert scripts("a你あ한1") == {"latin", "han", "kana", "hangul"}

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import InvalidParameter, SovitsError, TextError
-from engine.text import frontend as module
-from engine.text.frontend import Frontend, FrontendOptions, register, supported_languages
+from engine.text import languages as module
+from engine.text.frontend import Frontend
+from engine.text.languages import FrontendOptions, register, supported_languages
 from engine.text.lexicon import Lexicon
 from engine.text.mapped import MappedText
 from engine.text.spoken import DigitStyle, Spoken
@@ -122,19 +123,20 @@ def test_digits_can_be_read_one_by_one() -> None:
 @pytest.mark.parametrize(
     ("text", "language", "message"),
     [
-        ("こんにちは", Language.AUTO, r"Japanese text cannot be spoken by this version"),
-        ("你好はい", Language.ZH, r"Japanese text cannot be spoken by this version"),
-        ("안녕", Language.AUTO, r"Korean text cannot be spoken by this version"),
-        ("你好", Language.YUE, r"Cantonese text cannot be spoken by this version"),
+        ("こんにちは", Language.AUTO, r"Japanese text.*pip install 'sovits-live\[ja\]'"),
+        ("你好はい", Language.ZH, r"Japanese text.*pip install 'sovits-live\[ja\]'"),
+        ("안녕", Language.AUTO, r"Korean text.*pip install 'sovits-live\[ko\]'"),
+        ("你好", Language.YUE, r"Cantonese text.*pip install 'sovits-live\[yue\]'"),
         ("Привет", Language.EN, "cyrillic script"),
     ],
 )
 def test_languages_without_a_frontend_are_refused(
-    text: str, language: Language, message: str
+    text: str, language: Language, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error names the language and the extra that brings it."""
+    monkeypatch.setattr(module, "_MODULES", dict.fromkeys(module._MODULES, ("no_such_module",)))
     with pytest.raises(TextError, match=message) as caught:
-        phonemes(text, language)
+        Frontend("v2").phonemize(text, language)
     assert caught.value.code == "unsupported_lang"
 
 
@@ -153,6 +155,13 @@ def test_v1_models_lack_korean_and_speak_the_rest_alike() -> None:
     assert v1.phonemize("大家好，欢迎。", Language.ZH).ids.max() < 322
     with pytest.raises(TextError, match="symbol set v1 cannot speak ko"):
         v1.phonemize("안녕", Language.KO)
+
+
+@pytest.mark.parametrize("language", [Language.KO, Language.YUE])
+def test_v1_models_lack_korean_and_cantonese(language: Language) -> None:
+    """Their inventory has no symbols for them, whatever is installed."""
+    with pytest.raises(TextError, match=f"symbol set v1 cannot speak {language}, only en, ja, zh"):
+        Frontend("v1").phonemize("你好", language)
 
 
 def test_other_languages_can_be_plugged_in(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""Japanese text to phonemes with pitch accent; needs the extra `ja`."""

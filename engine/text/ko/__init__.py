@@ -1,0 +1,1 @@
+"""Korean text to jamo as pronounced; needs the extra `ko`."""

