@@ -141,13 +141,13 @@ def check_memory(pack_bytes: int, meminfo: Path = _MEMINFO) -> Iterator[Finding]
 
 def check_languages() -> Iterator[Finding]:
     """Yield what can be spoken, and what brings the others."""
-    from engine.text.frontend import supported_languages
+    from engine.text.languages import how_to_install, supported_languages
 
     there = supported_languages()
     yield Finding(Status.OK, "languages", ", ".join(there))
     for language in Language:
         if language not in (*there, Language.AUTO):
-            fix = f"pip install 'sovits-live[{language}]'"
+            fix = how_to_install(language)
             yield Finding(Status.MISSING, "languages", f"{language} is not installed", fix)
 
 

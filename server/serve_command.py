@@ -185,7 +185,7 @@ def build_parts(config: Config) -> Parts:
         SovitsError: The pack or the backend cannot be used.
     """
     # Dictionaries of a second or two: only a server needs them.
-    from engine.text.frontend import supported_languages
+    from engine.text.languages import supported_languages
 
     def make_frontend(info: EngineInfo) -> FrontendPool:
         return build_frontend(config.text, info)
