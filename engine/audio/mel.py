@@ -17,7 +17,7 @@ from engine.types import FloatArray
 
 SAMPLE_RATE_HZ = 16000
 HOP = 160
-_WINDOW = 400
+WINDOW = 400
 _SLANEY_HZ_PER_MEL = 200.0 / 3
 _SLANEY_BREAK_HZ = 1000.0
 _SLANEY_LOG_STEP = np.log(6.4) / 27.0
@@ -54,25 +54,25 @@ def _mel_power(
     samples: FloatArray, num_filters: int, padding: Literal["reflect", "constant"]
 ) -> NDArray[np.float64]:
     """Return [1 + N // 160, num_filters]; frame f is centred on sample 160 f."""
-    if samples.ndim != 1 or len(samples) <= _WINDOW // 2:
+    if samples.ndim != 1 or len(samples) <= WINDOW // 2:
         raise InvalidParameter(
-            "samples", list(samples.shape), f"one axis of > {_WINDOW // 2} samples"
+            "samples", list(samples.shape), f"one axis of > {WINDOW // 2} samples"
         )
-    padded = np.pad(samples.astype(np.float64), _WINDOW // 2, mode=padding)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::HOP]
-    window = 0.5 - 0.5 * np.cos(2 * np.pi / _WINDOW * np.arange(_WINDOW))
+    padded = np.pad(samples.astype(np.float64), WINDOW // 2, mode=padding)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
+    window = 0.5 - 0.5 * np.cos(2 * np.pi / WINDOW * np.arange(WINDOW))
     power = np.abs(np.fft.rfft(frames * window, axis=1)) ** 2
-    result: NDArray[np.float64] = power @ _slaney_filters(num_filters).T
+    result: NDArray[np.float64] = power @ slaney_filters(num_filters).T
     return result
 
 
 @lru_cache
-def _slaney_filters(num_filters: int) -> NDArray[np.float64]:
+def slaney_filters(num_filters: int) -> NDArray[np.float64]:
     """Return triangles of unit area, linear in Hz, float64 [num_filters, bins]."""
     top = _slaney_mel(SAMPLE_RATE_HZ / 2)
     edges = _slaney_hz(np.linspace(0.0, top, num_filters + 2))
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    bins = np.arange(_WINDOW // 2 + 1)[None] * (SAMPLE_RATE_HZ / _WINDOW)
+    bins = np.arange(WINDOW // 2 + 1)[None] * (SAMPLE_RATE_HZ / WINDOW)
     rising, falling = (bins - left) / (centre - left), (right - bins) / (right - centre)
     triangles = np.maximum(0.0, np.minimum(rising, falling))
     scaled: NDArray[np.float64] = triangles * (2.0 / (right - left))

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from engine.errors import InvalidParameter
 from engine.model_config import AcousticConfig
 from engine.models.acoustic import init_random
 from engine.models.discriminators import SLIM, Discriminators, SpectralJudges, Verdict
@@ -24,6 +25,7 @@ from engine.models.harmonic import HarmonicDecoder, with_source
 from engine.models.spectrogram import batch_spectrogram
 from engine.train import losses
 from engine.train.batches import AcousticBatch, AcousticShape, Corpus, acoustic_batch, generator
+from engine.train.listener import Listener
 from engine.train.loop import LoopSettings, clip_and_step
 
 
@@ -46,6 +48,7 @@ class AcousticSettings:
     prior_noise: float = 0.5  # as in serving, `SynthesisParams.noise_scale`
     adversarial_weight: float = 0.0
     feature_weight: float = 1.0
+    speech_weight: float = 0.0  # of `listener.Listener`; > 0 needs one
     autocast: bool = True  # bf16 where the CPU or GPU has it
     frozen: tuple[str, ...] = ()  # parts that are not trained, such as "posterior"
     rates: Mapping[str, float] | None = None  # part -> factor on the learning rate
@@ -63,11 +66,15 @@ class AcousticStage:
         loop: LoopSettings,
         corpus: Corpus,
         weights: Mapping[str, Tensor] | None = None,
+        listener: Listener | None = None,
     ) -> None:
         self.config = config
         self.settings = settings
         self.loop = loop
         self.corpus = corpus
+        self.listener = listener
+        if (listener is None) != (settings.speech_weight == 0):
+            raise InvalidParameter("speech_weight", settings.speech_weight, "> 0 with a listener")
         self.network = init_random(config, loop.seed, with_posterior=True)
         if weights is not None:
             self.network.load_state_dict(weights, strict=False)
@@ -145,6 +152,7 @@ class AcousticStage:
             "unit": settings.unit_weight,
             "kl": settings.kl_weight,
             "guide": settings.guide_weight,
+            "speech": settings.speech_weight,
         }
         return [weights[name.removeprefix("prior_")] * value for name, value in terms.items()]
 
@@ -244,6 +252,9 @@ class AcousticStage:
         made = self._render(latent[:, :, cut], style, batch.voiced[:, :, cut], terms, prefix)
         for name, value in self.spectral(made.squeeze(1), real).items():
             terms[prefix + name] = value
+        if self.listener is not None:
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.autocast):
+                terms[f"{prefix}speech"] = self.listener(made.squeeze(1), real)
         return made, real.unsqueeze(1)
 
     def _render(
