@@ -69,6 +69,7 @@ class Job:
         self.vocoder: VocoderStream | None = None  # made by the acoustic lane with the first chunk
         self.chunks: deque[Chunk] = deque()  # cut and waiting for the acoustic lane
         self.num_spoken = 0  # tokens given out as audio or being vocoded
+        self.busy_s = 0.0  # the networks' time for it that no chunk has told yet
         self.produced_s = 0.0  # audio of this sentence given out, its pause included
         self.is_in_step = False  # a lane's network call is working on it
         self.is_vocoding = False

@@ -234,6 +234,7 @@ class Worker:
         elapsed = self._clock() - started
         with self._changed:
             job.is_vocoding = False
+            job.busy_s += elapsed
             self._count(busy_s=elapsed)
             if isinstance(spoken, Exception):
                 self._fail(job, spoken)
@@ -337,7 +338,8 @@ class Worker:
         job.produced_s += audio_s
         job.clock.produce(audio_s, self._clock())
         self._count(audio_s=audio_s)
-        self._emit(Spoken(chunk))
+        self._emit(Spoken(replace(chunk, busy_s=job.busy_s)))
+        job.busy_s = 0.0
         if chunk.is_final:
             self._count(jobs_done=1, jobs_collapsed=int(job.collapse is not None))
             self._drop(job)
@@ -386,6 +388,8 @@ class Worker:
         self, work: Prefill | Decode, jobs: Sequence[Job], elapsed_s: float
     ) -> None:
         self._count(busy_s=elapsed_s)
+        for job in jobs:
+            job.busy_s += elapsed_s / len(jobs)
         costs = self._scheduler.costs
         if isinstance(work, Prefill):
             measured = elapsed_s / max(1, jobs[0].prefill_size)

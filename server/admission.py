@@ -1,4 +1,4 @@
-"""Who may connect, and how much: keys, origins, connections and active contexts. Pure.
+"""Who may connect, and how much: keys, origins, connections and active contexts.
 
 A refusal is a ClientError raised before the WebSocket upgrade, so that it becomes a plain HTTP
 answer with a status a client library understands (401, 403, 429, 503).
@@ -6,6 +6,7 @@ answer with a status a client library understands (401, 403, 429, 503).
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from collections import Counter
@@ -20,6 +21,7 @@ from server.errors import ClientError, ConfigError
 from server.quotas import Account, Allowance
 
 ANONYMOUS = "anonymous"
+_QUEUE_S = 0.3  # a context waits for room that long
 _OVERLOADED_RETRY_S = 0.5
 
 
@@ -73,6 +75,11 @@ class Keys:
         if not names:
             raise ConfigError(f"server.keys_file {path} holds no key")
         return cls(names, allowances)
+
+    @property
+    def holders(self) -> frozenset[str]:
+        """Everybody who has a key."""
+        return frozenset(self._names.values())
 
     @property
     def are_required(self) -> bool:
@@ -138,6 +145,7 @@ class Admission:
         self._by_key: Counter[str] = Counter()
         self.num_connections = 0
         self.num_contexts = 0
+        self._freed = asyncio.Event()  # a context ended
         self.is_draining = False
         self.is_ready = False
 
@@ -180,17 +188,23 @@ class Admission:
             if not counter[name]:
                 del counter[name]
 
-    def open_context(self, account: Account) -> AbstractContextManager[None]:
-        """Count a context in; it is counted out when the returned block is left.
+    async def open_context(self, account: Account) -> AbstractContextManager[None]:
+        """Count a context in, once there is room; it is counted out when the block is left.
 
         Raises:
-            ClientError: overloaded, if the engine has no room for another utterance, or
+            ClientError: overloaded, if the engine has no room for another utterance in time, or
                 quota_exceeded, if the key has none.
         """
         limit = self._limits.max_active_contexts
         if self.num_contexts >= limit:
-            text = f"{limit} contexts are active on this server"
-            raise ClientError("overloaded", text, retry_after_s=_OVERLOADED_RETRY_S)
+            try:
+                async with asyncio.timeout(_QUEUE_S):
+                    while self.num_contexts >= limit:
+                        self._freed.clear()
+                        await self._freed.wait()
+            except TimeoutError:
+                text = f"{limit} contexts are active on this server"
+                raise ClientError("overloaded", text, retry_after_s=_OVERLOADED_RETRY_S) from None
         account.open_context()
         self.num_contexts += 1
         return self._counting(account)
@@ -202,6 +216,7 @@ class Admission:
         finally:
             self.num_contexts -= 1
             account.close_context()
+            self._freed.set()
 
     @staticmethod
     def _check(count: int, limit: int, whose: str) -> None:

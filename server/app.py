@@ -140,8 +140,6 @@ async def serve_native(request: web.Request) -> web.StreamResponse:
         is_ours = messages.PROTOCOL in offered_protocols(request)
         # Only when it was offered: aiohttp logs what it cannot match, keys included.
         ws = new_socket(MAX_WS_BYTES, (messages.PROTOCOL,) if is_ours else ())
-        await ws.prepare(request)
-        tune(request.transport)
         options = SessionOptions(
             runtime.config.server.limits,
             defaults,
@@ -149,9 +147,13 @@ async def serve_native(request: web.Request) -> web.StreamResponse:
             runtime.ready_message,
             account,
             runtime.parking,
+            "" if is_ours else f"no subprotocol was agreed on; this is {messages.PROTOCOL}",
         )
         link = Link(ws, request.transport)
         session = Session(link, runtime.services, runtime.admission, options)
+        ws.headers["X-Request-Id"] = session.id
+        await ws.prepare(request)
+        tune(request.transport)
         with runtime.hosting(session):
             await session.run()
         return ws

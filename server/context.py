@@ -174,7 +174,7 @@ class Context:
     async def run(self) -> None:
         """Live until everything is made, a cancel or a failure."""
         try:
-            opened = self._admission.open_context(self._options.account)
+            opened = await self._admission.open_context(self._options.account)
         except ClientError as error:
             self._utterance.refuse(error)
             return

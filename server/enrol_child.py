@@ -74,7 +74,7 @@ def enrol(job: dict[str, Any], recording: Recording) -> dict[str, Any]:
     is_taken = style in earlier.styles if earlier else (store.directory / name).exists()
     if is_taken and not job["replace"]:
         what = f"style {style!r} of voice {name!r}" if earlier else f"voice {name!r}"
-        raise VoiceError(f"{what} exists; send replace=true to make it anew", code="bad_reference")
+        raise VoiceError(f"{what} exists; send replace=true to make it anew", code="bad_message")
     made = _enrolled(job, recording, pack)
     if earlier is not None:
         voice = with_style(earlier, style, made.style)
@@ -90,7 +90,7 @@ def _enrolled(job: dict[str, Any], recording: Recording, pack: Pack) -> Enrolmen
     from engine.text.frontend import Frontend
 
     if not pack.has("ssl"):
-        raise VoiceError(f"pack {pack.name} cannot enrol voices", code="bad_reference")
+        raise VoiceError(f"pack {pack.name} cannot enrol voices", code="bad_message")
     is_exported = (pack.path / "onnx" / MANIFEST).is_file()
     backend_name = "onnxruntime" if is_exported else "torch"
     config = EngineConfig(backend=backend_name, pack=pack.path, num_slots=1)

@@ -16,6 +16,7 @@ from server.errors import ClientError
 logger = logging.getLogger(__name__)
 
 _MAX_WAITING = 4
+_CODES = frozenset({"bad_reference", "voice_not_found", "unsupported_lang"})  # said as they are
 _TIMEOUT_S = 240.0
 _ROOT = Path(__file__).parents[1]  # a checkout that is not installed is found from here
 # What a file of each kind begins with, at which offset.
@@ -91,7 +92,7 @@ class Enroller:
             async with asyncio.timeout(_TIMEOUT_S):
                 out, errors = await process.communicate(given)
         except TimeoutError:
-            raise ClientError("bad_message", "the recording took too long") from None
+            raise ClientError("bad_reference", "the recording took too long") from None
         finally:
             if process.returncode is None:
                 process.kill()
@@ -103,13 +104,13 @@ class Enroller:
         if status is not None and status < 0:
             logger.warning("enrolment ended by a signal", extra={"signal": -status})
             text = "audio could not be decoded within the limits of time and memory"
-            raise ClientError("bad_message", text)
+            raise ClientError("bad_reference", text)
         if status != 0 or not out:
             logger.error("enrolment failed", extra={"stderr": errors[-2000:].decode("replace")})
             raise RuntimeError("the enrolment process failed")
         answer: dict[str, Any] = json.loads(out.splitlines()[-1])
         if "error" in answer:
             code = answer["error"]["code"]
-            code = code if code in ("voice_not_found", "unsupported_lang") else "bad_message"
+            code = code if code in _CODES else "bad_message"
             raise ClientError(code, answer["error"]["message"])
         return answer

@@ -50,6 +50,7 @@ ERROR_CODES = _table(
     ErrorCode("text_too_long", 413, 4413),
     ErrorCode("buffer_full", 413, 4413),
     ErrorCode("unsupported_format", 415, 4415),
+    ErrorCode("bad_reference", 422, 4422),
     ErrorCode("unsupported_lang", 422, 4422),
     ErrorCode("rate_limited", 429, 4429, retryable=True),
     ErrorCode("quota_exceeded", 429, 4429, retryable=True),

@@ -30,7 +30,7 @@ class Parking:
         """Forget a session that is over."""
         self._sessions.pop(token, None)
 
-    def find(self, token: str, key: str) -> Session | None:
-        """Return the session of a token, if the same key asks."""
+    def find(self, token: str, holder: str) -> Session | None:
+        """Return the session of a token, if the holder of the same key asks."""
         session = self._sessions.get(token)
-        return session if session is not None and session.key == key else None
+        return session if session is not None and session.holder == holder else None

@@ -166,6 +166,12 @@ class Accounts:
         self._clock = clock
         self._accounts: dict[str, Account] = {}
 
+    def replace(self, allowances: Mapping[str, Allowance]) -> None:
+        """Take new allowances; what was used stays used."""
+        self._allowances = dict(allowances)
+        for holder, account in self._accounts.items():
+            account.allowance = self._allowances.get(holder, Allowance())
+
     def of(self, holder: str) -> Account:
         """Return a holder's account."""
         account = self._accounts.get(holder)

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Protocol
 
 from engine.client import EngineClient, EngineInfo
+from engine.text.languages import how_to_install
 from engine.types import Language
 from server import messages
-from server.admission import Admission, Keys
+from server.admission import ANONYMOUS, Admission, Keys
 from server.config import Config
-from server.errors import ClientError
+from server.errors import ClientError, ConfigError
+from server.file_watch import changes
 from server.metrics import Metrics
 from server.parking import Parking
 from server.quotas import Accounts
@@ -47,6 +49,15 @@ def installed_version() -> str:
 
 class Hosted(Protocol):
     """What holds up the end of a server: a session of any protocol, or an answer being spoken."""
+
+    @property
+    def holder(self) -> str:
+        """Whose key it was opened with."""
+        ...
+
+    def revoke(self) -> None:
+        """Close: the key is no longer one of this server's."""
+        ...
 
     def drain(self, deadline_s: float) -> None:
         """Finish what is open, then close."""
@@ -87,9 +98,9 @@ class Runtime:
         self.engine = parts.engine
         self.metrics = Metrics()
         self.admission = Admission(config.server.limits)
-        self.keys = Keys({})
-        if config.server.keys_file is not None:
-            self.keys = Keys.read(Path(config.server.keys_file).expanduser())
+        file = config.server.keys_file
+        self._keys_file = None if file is None else Path(file).expanduser()
+        self.keys = Keys({}) if self._keys_file is None else Keys.read(self._keys_file)
         self.accounts = Accounts(self.keys.allowances, time.monotonic)
         self.tokens = TokenStore(time.monotonic)
         self.parking = Parking()
@@ -110,6 +121,7 @@ class Runtime:
         tasks = (
             asyncio.create_task(self._start(pool), name="start-engine"),
             asyncio.create_task(self._measure_lag(), name="loop-lag"),
+            asyncio.create_task(self._watch_keys(), name="watch-keys"),
         )
         try:
             yield
@@ -166,6 +178,22 @@ class Runtime:
             self.lag_s = loop.time() - due
             self.metrics.loop_lag_seconds.set(self.lag_s)
             self.metrics.tasks.set(len(asyncio.all_tasks()))
+
+    async def _watch_keys(self) -> None:
+        """Read the keys file again when it changes; who lost a key is sent away."""
+        if self._keys_file is None:
+            return
+        async for _ in changes(self._keys_file):
+            try:
+                self.keys = Keys.read(self._keys_file)
+            except ConfigError as error:  # half written, or wrong: those that were good stay so
+                logger.error("keys were not read again", extra={"error": str(error)})
+                continue
+            self.accounts.replace(self.keys.allowances)
+            for session in list(self.sessions):
+                if session.holder not in (*self.keys.holders, ANONYMOUS):
+                    session.revoke()
+            logger.info("keys were read again", extra={"holders": len(self.keys.holders)})
 
     async def drain(self) -> None:
         """Refuse newcomers, let open contexts finish, close what is left at the deadline."""
@@ -242,7 +270,9 @@ class Runtime:
         spoken = [str(language) for language in self._parts.languages]
         if settings.lang not in (Language.AUTO, *spoken):
             valid = ", ".join([*spoken, "auto"])
-            raise ClientError("unsupported_lang", f"lang is {settings.lang!r}, valid: {valid}")
+            fix = how_to_install(Language(settings.lang))
+            text = f"lang is {settings.lang!r}, valid: {valid}; to add it: {fix}"
+            raise ClientError("unsupported_lang", text)
         most = self.config.server.limits.lead_ms_max
         if settings.lead_ms > most:
             raise ClientError("bad_message", f"lead_ms is {settings.lead_ms}, valid: 0 to {most}")

@@ -43,6 +43,7 @@ class SessionOptions:
         make_ready: Makes the greeting of a session, given its id and resume token.
         account: Of the API key.
         parking: Where sessions wait for their clients to come back.
+        warning: Of the handshake; said after the greeting.
     """
 
     limits: LimitsSection
@@ -51,6 +52,7 @@ class SessionOptions:
     make_ready: Callable[[str, str], messages.Ready]
     account: Account
     parking: Parking
+    warning: str = ""
 
 
 class _Over(Exception):
@@ -103,7 +105,7 @@ class Session:
         options: SessionOptions,
     ) -> None:
         self.id = uuid.uuid4().hex
-        self.key = options.account.holder
+        self.holder = options.account.holder
         self._link: Link | None = link  # None while the client is away
         self._services = services
         self._admission = admission
@@ -156,6 +158,8 @@ class Session:
                 group.create_task(self._write(), name="writer")
                 group.create_task(self._watch(), name="watch")
                 self.protocol.send_session(self._options.make_ready(self.id, token))
+                if self._options.warning:
+                    self.protocol.warn("no_subprotocol", self._options.warning)
                 self.wake()
                 while self._link is not None:
                     await self._read(self._link)
@@ -233,6 +237,12 @@ class Session:
         self._linked.set()  # nobody to wait for
         self.wake()
 
+    def revoke(self) -> None:
+        """Close: the key is no longer one of this server's."""
+        for event in self.protocol.cancel_all("unauthorized"):
+            self._handle(event)
+        self._end("unauthorized", "the key was taken back")
+
     def bytes_queued(self) -> int:
         """Return the size of what waits to be written."""
         return self.protocol.bytes_queued()
@@ -302,7 +312,7 @@ class Session:
 
     def _resume(self, token: str, last: Mapping[str, int]) -> None:
         """Hand this socket to the session it was opened for."""
-        session = self._options.parking.find(token, self.key)
+        session = self._options.parking.find(token, self.holder)
         if session is None or session is self:
             self.protocol.refuse("session_expired", "no session is kept for this token")
         elif self.protocol.num_active:
@@ -327,7 +337,7 @@ class Session:
     async def _live(self, utterance: Utterance) -> None:
         """Run an utterance within the server's limit of active ones."""
         try:
-            opened = self._admission.open_context(self._options.account)
+            opened = await self._admission.open_context(self._options.account)
         except ClientError as error:
             utterance.refuse(error)
         else:

@@ -66,6 +66,7 @@ class Speech:
 
     Attributes:
         engine_s: Time its sentences were in the engine, summed.
+        busy_s: Time the networks worked for them, their share of every batch.
     """
 
     def __init__(self, services: Services, *, utterance_id: str, seed: int) -> None:
@@ -76,6 +77,7 @@ class Speech:
         self._ready: asyncio.Queue[Planned] = asyncio.Queue()
         self._slots = asyncio.Semaphore(_AHEAD)
         self.engine_s = 0.0
+        self.busy_s = 0.0
 
     def plan(self, planned: Planned) -> None:
         """Add the next sentence or mark."""
@@ -131,6 +133,7 @@ class Speech:
         started = self._services.clock()
         async with self._services.engine.synthesize(job) as chunks:
             async for chunk in chunks:
+                self.busy_s += chunk.busy_s
                 spoken.chunks.put_nowait(chunk)
         spoken.chunks.put_nowait(None)
         self.engine_s += self._services.clock() - started

@@ -75,6 +75,7 @@ class Utterance:
         self._seed = services.new_seed() if settings.seed is None else settings.seed
         self._inbox: asyncio.Queue[str | FlushMark | TextEnd] = asyncio.Queue()
         self._speech = Speech(services, utterance_id=self.id, seed=self._seed)
+        self._created_s = services.clock()
         self._stop = asyncio.Event()
         self._cancel: CancelRequested | None = None
         self._cancelled_s = 0.0
@@ -205,6 +206,7 @@ class Utterance:
             speed=settings.speed,
             seed=self._seed,
             lead_ms=settings.lead_ms,
+            queue_ms=round((self._services.clock() - self._created_s) * 1000),
         )
         self._sink.send(started)
 
@@ -337,7 +339,7 @@ class Utterance:
             ctx=self.ctx,
             total_samples48=delivery.total_samples48,
             packets=delivery.num_packets,
-            usage=messages.Usage(chars, round(audio_s * 1000)),
+            usage=messages.Usage(chars, round(audio_s * 1000), self._engine_ms()),
             timings=messages.Timings(
                 ttfa_ms=round(ttfa_s * 1000),
                 queue_ms=round(self._queue_s * 1000),
@@ -356,6 +358,10 @@ class Utterance:
         metrics.contexts.labels("done").inc()
         fields = {"utterance": self.id, "chars": chars, "audio_s": round(audio_s, 2)}
         logger.info("context done", extra={**fields, "ttfa_ms": done.timings.ttfa_ms})
+
+    def _engine_ms(self) -> int | None:
+        """Return the networks' time; None from an engine that does not tell."""
+        return round(self._speech.busy_s * 1000) if self._speech.busy_s else None
 
     def _report_cancel(self) -> None:
         """Say what was sent and heard."""

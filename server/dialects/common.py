@@ -121,8 +121,13 @@ def context_for(
 class _Request:
     """An HTTP answer that is being spoken, as a server that drains sees it."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, holder: str) -> None:
         self._context = context
+        self.holder = holder
+
+    def revoke(self) -> None:
+        """Stop speaking."""
+        self._context.cancel("unauthorized")
 
     def drain(self, deadline_s: float) -> None:
         """It ends by itself."""
@@ -144,7 +149,7 @@ async def spoken(runtime: Runtime, caller: Caller, speaking: Speaking) -> AsyncI
     context = context_for(runtime, caller, settings, route=speaking.route, whole=speaking.is_whole)
     context.append(speaking.text)
     context.end()
-    with runtime.hosting(_Request(context)):
+    with runtime.hosting(_Request(context, caller.account.holder)):
         life = asyncio.create_task(context.run(), name=f"{speaking.route}-request")
         try:
             yield context

@@ -21,7 +21,7 @@ from server.admission import TokenBucket
 from server.context import Context
 from server.dialects.common import Caller, admitted, context_for
 from server.dialects.problems import Problem, problem_of
-from server.errors import ClientError
+from server.errors import ClientError, error_code
 from server.handshake import new_socket, tune
 from server.protocol import MAX_STRIKES, STRIKES
 from server.runtime import Runtime
@@ -181,6 +181,15 @@ class Connection:
         del deadline_s
         self.close_when_idle(_GOING_AWAY, "draining")
 
+    @property
+    def holder(self) -> str:
+        """See Hosted."""
+        return self.caller.account.holder
+
+    def revoke(self) -> None:
+        """See Hosted."""
+        self.close(error_code("unauthorized").close, "unauthorized")
+
     def close(self, code: int, reason: str) -> None:
         """See Hosted."""
         for context in self.contexts:
@@ -295,7 +304,7 @@ async def serve_socket(
         ws = new_socket(_MAX_WS_BYTES)
         connection = Connection(runtime, caller, request, ws, route=route)
         dialect = make_dialect(connection)
-        for name, value in (headers or {}).items():
+        for name, value in {"X-Request-Id": connection.id, **(headers or {})}.items():
             ws.headers[name] = value
         await ws.prepare(request)
         tune(request.transport)

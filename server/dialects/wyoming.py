@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from server.admission import Guest
+from server.admission import ANONYMOUS, Guest
 from server.config import is_loopback
 from server.context import Audio, Context
 from server.dialects.common import Caller, base_settings, context_for
@@ -95,6 +95,15 @@ class _Connection:
     def close(self, code: int, reason: str) -> None:
         """See Hosted."""
         del code, reason
+        self._writer.transport.abort()
+
+    @property
+    def holder(self) -> str:
+        """See Hosted; this protocol has no keys."""
+        return ANONYMOUS
+
+    def revoke(self) -> None:
+        """See Hosted."""
         self._writer.transport.abort()
 
     def bytes_queued(self) -> int:

@@ -154,6 +154,18 @@ async def test_keys_are_asked_for_before_the_upgrade(
             assert client.ws.subprotocol == "sovits.tts.v1"
 
 
+async def test_a_session_is_found_in_the_log_by_its_request_id() -> None:
+    """The handshake's header is the id of the session, on every protocol's socket."""
+    async with serve() as live:
+        async with live.session() as client:
+            assert client.ws.response is not None
+            assert client.ws.response.headers["X-Request-Id"] == client.ready["session_id"]
+        url = live.http.replace("http", "ws", 1) + "/v1/speak?model=anna"
+        async with connect(url, compression=None, proxy=None) as ws:
+            assert ws.response is not None
+            assert len(ws.response.headers["X-Request-Id"]) == 32
+
+
 async def test_a_bearer_protocol_alone_is_not_logged(
     keys_file: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -163,6 +175,9 @@ async def test_a_bearer_protocol_alone_is_not_logged(
         async with aiohttp.ClientSession() as http:
             async with http.ws_connect(live.ws, protocols=["bearer.sesame"]) as ws:
                 assert ws.protocol is None
+                assert (await ws.receive_json())["type"] == "ready"
+                warning = await ws.receive_json()
+                assert (warning["type"], warning["code"]) == ("warning", "no_subprotocol")
     assert "sesame" not in "".join(r.getMessage() for r in caplog.records if "server" in r.name)
 
 

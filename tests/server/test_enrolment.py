@@ -28,7 +28,7 @@ async def test_a_process_that_is_killed_is_the_recordings_fault() -> None:
     """A decoder that crashes or is stopped by its limits is an answer, not a failure of ours."""
     with pytest.raises(ClientError, match="limits of time and memory") as refused:
         await scripted("import os, signal; os.kill(os.getpid(), signal.SIGXCPU)").enrol(JOB, b"")
-    assert refused.value.code == "bad_message"
+    assert refused.value.code == "bad_reference"
 
 
 async def test_a_bug_in_the_process_is_internal() -> None:

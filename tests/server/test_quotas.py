@@ -9,11 +9,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from server import file_watch
 from server.admission import Keys, hash_key
 from server.errors import ClientError, ConfigError
 from server.quotas import Account, Accounts, Allowance
 from server.settings import Settings
 from tests.fakes import Script
+from tests.server.dialects.sockets import peer
 from tests.server.live import serve
 
 KEYS = {"Authorization": "Bearer sesame"}
@@ -179,3 +181,49 @@ async def test_audio_is_counted_when_it_is_sent(tmp_path: Path) -> None:
             await client.send("text", ctx="b", text="More.")
             error = await client.next("error")
             assert "audio_s_per_day is 1 for this key" in error["message"]
+
+
+async def test_a_key_that_is_taken_back_ends_its_sessions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """4401 without a restart, on every protocol; others go on, and new limits hold at once."""
+    monkeypatch.setattr(file_watch, "INTERVAL_S", 0.05)
+    path = tmp_path / "keys"
+    bob = f"bob {hash_key('open')}\n"
+    path.write_text(f"alice {hash_key('sesame')}\n{bob}")
+    gate = asyncio.Event()
+    async with (
+        serve(f"server.keys_file={path}", script=Script(gates={0: gate})) as live,
+        live.session(additional_headers=KEYS) as alice,
+        live.session(additional_headers={"Authorization": "Bearer open"}) as other,
+        peer(live, "/v1/speak?model=anna", additional_headers=KEYS) as deepgram,
+    ):
+        await alice.send("text", ctx="a", text="One two three four five.")
+        await alice.packet()
+        path.write_text(f"{bob.strip()} chars_per_min=5\n")
+        error = await alice.next("error")
+        assert (error["code"], error["fatal"]) == ("unauthorized", True)
+        await alice.rest()
+        assert alice.ws.close_code == 4401
+        assert (await deepgram.rest())[0] == 4401
+        await other.send("text", ctx="b", text="One two three.")
+        assert "chars_per_min is 5" in (await other.next("error"))["message"]
+        path.write_text("no keys")  # a file that is wrong changes nothing
+        await asyncio.sleep(0.2)
+        async with live.session(additional_headers={"Authorization": "Bearer open"}):
+            pass
+
+
+async def test_a_context_waits_a_moment_for_room() -> None:
+    """300 ms; `context.started` says how long it was."""
+    gate = asyncio.Event()
+    limits = "server.limits.max_active_contexts=1"
+    async with serve(limits, script=Script(gates={0: gate})) as live, live.session() as client:
+        await client.send("text", ctx="a", text="One two three.", end=True)
+        await client.packet()
+        await client.send("text", ctx="b", text="Four.", end=True)
+        await asyncio.sleep(0.05)
+        gate.set()
+        started = await client.next("context.started", ctx="b")
+        assert 40 <= started["queue_ms"] <= 300
+        await client.next("context.done", ctx="b")

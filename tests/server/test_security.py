@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -127,6 +128,33 @@ async def test_an_unmasked_frame_disturbs_nobody() -> None:
             writer.write(frame(PING, masked=False) + frame(b"\x03\xe8", opcode=8))
             assert await asyncio.wait_for(close_code(reader), 5) == 1000
         assert await is_alive(live)
+
+
+@pytest.mark.parametrize("size", [65 * 1024 + 1, 1024 * 1024])
+async def test_a_text_that_is_too_long_is_answered_in_band(size: int) -> None:
+    """Beyond max_text_bytes: an error by context; the session and its other contexts go on."""
+    async with serve() as live, live.session() as client:
+        await client.send("text", ctx="b", text="One two three.")
+        await client.send("text", ctx="a", text="x" * size)
+        error = await client.next("error")
+        assert (error["code"], error["ctx"]) == ("text_too_long", "a")
+        await client.send("end", ctx="b")
+        await client.next("context.done", ctx="b")
+
+
+async def test_the_wall_clock_may_jump(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day forward and back, in the middle of a sentence: nothing ends."""
+    script = Script(step_s=0.01)
+    async with serve("audio.lead_ms=300", script=script) as live, live.session() as client:
+        await client.send("text", ctx="a", text="One two three four five six.", end=True)
+        await client.packet()
+        real, real_ns = time.time, time.time_ns
+        for jump_s in (86_400, -86_400):
+            monkeypatch.setattr(time, "time", lambda by=jump_s: real() + by)
+            monkeypatch.setattr(time, "time_ns", lambda by=jump_s: real_ns() + by * 10**9)
+            await client.packet()
+        await client.next("context.done")
+        assert live.runtime.admission.num_connections == 1
 
 
 async def test_ten_thousand_fragments_of_one_byte() -> None:

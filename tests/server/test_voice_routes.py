@@ -158,11 +158,11 @@ def _wav_header_of(seconds: int) -> bytes:
 async def test_a_recording_that_is_none_is_refused_by_its_process(
     pack: Pack, tmp_path: Path, audio: bytes, word: str
 ) -> None:
-    """400 with the reason, and nothing is left behind."""
+    """422 with the reason, and nothing is left behind."""
     async with running(pack, tmp_path) as (live, http):
         async with http.post(live.http + "/v1/voices", data=form(audio, **GOOD)) as answer:
             error = (await answer.json())["error"]
-            assert (answer.status, error["code"]) == (400, "bad_message"), error
+            assert (answer.status, error["code"]) == (422, "bad_reference"), error
             assert word in error["message"]
     assert not (tmp_path / "voices" / "carla").exists()
 
