@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Other vendors' SDKs against a running server. The SDKs get a venv of their own; pytest runs in the
-# project's (PYTHON). SOVITS_COMPAT_PACK names a model pack to speak with instead of tones.
+# project's (PYTHON). SOVITS_COMPAT_PACK names a model pack to speak with instead of tones; with the
+# extra `judges` a recogniser then reads its words. SOVITS_WSTEST names an Autobahn `wstest`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
