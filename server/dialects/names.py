@@ -24,6 +24,9 @@ _LANGUAGES = {
     "korean": "ko",
     "cantonese": "yue",
     "zh-hk": "yue",
+    "zh-hant-hk": "yue",
+    "zh-yue": "yue",
+    "auto-yue": "yue",  # upstream: as auto, but what is Chinese is Cantonese
 }
 
 

@@ -20,7 +20,11 @@ from server.dialects.names import clamp_speed, language
         ("zh-HK", "yue"),
         ("all_yue", "yue"),
         ("auto", "auto"),
-        ("auto_yue", "auto"),
+        ("auto_yue", "yue"),
+        ("all_ko", "ko"),
+        ("ko-KR", "ko"),
+        ("ja-JP", "ja"),
+        ("yue-Hant-HK", "yue"),
         ("tlh", "auto"),
     ],
 )
