@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from bench.scheduler import Costs, Load, Outcome, Simulation
 from engine.scheduler import Policy
@@ -18,21 +17,21 @@ COSTS = Costs(
 
 
 def play(slower: float = 1.0, **load: float) -> Outcome:
-    """Play 64 sessions with Poisson arrivals for half a minute."""
+    """Play 64 sessions with Poisson arrivals for 20 seconds."""
     costs = Costs(
         prefill_s=COSTS.prefill_s * slower,
         decode_s=tuple(seconds * slower for seconds in COSTS.decode_s),
         vocode_fixed_s=COSTS.vocode_fixed_s * slower,
         vocode_per_token_s=COSTS.vocode_per_token_s * slower,
     )
-    settings = Load(sessions=64, duration_s=30.0, **load)  # type: ignore[arg-type]
+    settings = Load(sessions=64, duration_s=20.0, **load)  # type: ignore[arg-type]
     return Simulation(settings, costs, Policy(num_slots=16, max_batch=16)).run()
 
 
 def test_sixty_four_sessions_are_served_in_time() -> None:
     """No stream runs dry and nobody waits long for the first sound, though lanes are busy."""
     outcome = play()
-    assert outcome.utterances > 60
+    assert outcome.utterances > 50
     assert outcome.underruns == 0
     assert np.percentile(outcome.first_audio_s, 95) < 0.35
     assert outcome.semantic_busy > 0.3
@@ -45,9 +44,8 @@ def test_too_slow_an_engine_is_seen() -> None:
     assert np.percentile(outcome.first_audio_s, 95) > 0.35
 
 
-@pytest.mark.parametrize("slower", [1.0, 1.5])
-def test_newcomers_do_not_wait_for_streams_that_are_ahead(slower: float) -> None:
+def test_newcomers_do_not_wait_for_streams_that_are_ahead() -> None:
     """The slowest start stays within some times the median, whatever the others have in hand."""
-    outcome = play(slower=slower, credit_s=20.0, gap_s=6.0)
+    outcome = play(slower=1.5, credit_s=20.0, gap_s=6.0)
     worst, median = max(outcome.first_audio_s), float(np.median(outcome.first_audio_s))
     assert worst < 6 * median
