@@ -56,7 +56,7 @@ class Delivery:
         self._executor = executor
         self._per_batch = max(1, _BATCH_MS // encoder.frame_ms) if may_batch else 1
         self._on_sent = on_sent
-        self._waiting: asyncio.Future[None] | None = None  # for the pacer
+        self._waiting: asyncio.Future[bool] | None = None  # for the pacer; True: ask it again
         self._starts: deque[tuple[int, int]] = deque()  # (pts, sentence) not reached yet
         self._seg = -1  # of the last packet
         self.num_packets = 0
@@ -98,7 +98,7 @@ class Delivery:
     def nudge(self) -> None:
         """Ask the pacer again: playback was acknowledged."""
         if self._waiting is not None:
-            _wake(self._waiting)
+            _wake(self._waiting, True)
 
     async def _send_all(self, packets: Sequence[EncodedPacket], *, is_last: bool = False) -> None:
         rest = list(packets)
@@ -113,11 +113,12 @@ class Delivery:
         # A bare future and timer: this runs for every packet, and asyncio.timeout costs as much as
         # everything else that is done for one.
         loop = asyncio.get_running_loop()
-        while (wait_s := self._pacer.wait_s(self._clock())) > _EARLY_S:
+        is_nudged = True
+        while is_nudged and (wait_s := self._pacer.wait_s(self._clock())) > _EARLY_S:
             waiting = self._waiting = loop.create_future()
-            timer = loop.call_later(wait_s, _wake, waiting) if wait_s < _NEVER_S else None
+            timer = loop.call_later(wait_s, _wake, waiting, False) if wait_s < _NEVER_S else None
             try:
-                await waiting
+                is_nudged = await waiting
             finally:
                 self._waiting = None
                 if timer is not None:
@@ -148,9 +149,9 @@ class Delivery:
         )
 
 
-def _wake(waiting: asyncio.Future[None]) -> None:
+def _wake(waiting: asyncio.Future[bool], is_nudged: bool) -> None:
     if not waiting.done():
-        waiting.set_result(None)
+        waiting.set_result(is_nudged)
 
 
 def _flagged(packet: AudioPacket, flag: Flags) -> AudioPacket:
