@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -26,6 +28,7 @@ from bench.rivals.checkpoints import write_checkpoints
 from bench.rivals.engines import ENGINES, OUR_PYTHON, UPSTREAM, Engine, Place
 from bench.rivals.measure import Plan, is_quiet, measure_round
 from bench.rivals.summary import summarise
+from bench.targets.base import Refused, WireClosed
 from engine.errors import BackendUnavailable, InvalidParameter
 
 TEXT = "We walked along the river until the lamps came on in the harbor."
@@ -154,8 +157,8 @@ class Comparison:
     def _round(self, name: str, number: int) -> None:
         try:
             figures = measure_round(ENGINES[name], self._places[name], self._plan)
-        except BackendUnavailable as error:
-            self._give_up(name, f"did not start: {error}")
+        except (BackendUnavailable, Refused, WireClosed) as error:
+            self._give_up(name, f"could not be measured: {error}")
             return
         quiet = is_quiet(figures["levels"])
         shares = [f"{100 * level['others_share']:.1f} %" for level in figures["levels"]]
@@ -225,6 +228,7 @@ def run(args: argparse.Namespace) -> int:
         return 1
     if args.prepare:
         return 0
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # so that servers end too
     comparison.measure()
     result = comparison.result()
     print(describe(result))

@@ -50,6 +50,7 @@ class Engine:
         silence_s: What it appends to a sentence; taken off before speed is worked out.
         prepare: Done once, untimed.
         command: What starts it on a port, writing the time of its parts to a file.
+        health: See `serving`.
         folder: Of its files below the work folder; "": its name.
         is_ours: True for what ratios are of.
     """
@@ -61,6 +62,7 @@ class Engine:
     options: Callable[[Place], Mapping[str, object]] = lambda place: {}
     voice: Callable[[Place], str] = lambda place: str(place.files.reference)
     silence_s: float = 0.0
+    health: str = ""
     folder: str = ""
     is_ours: bool = False
 
@@ -272,9 +274,9 @@ ENGINES: Mapping[str, Engine] = {
     engine.name: engine
     for engine in (
         Engine("ours", "native", _ours("fp32"), _prepare_ours, voice=lambda place: VOICE,
-               silence_s=0.1, folder="ours", is_ours=True),
+               silence_s=0.1, health="/readyz", folder="ours", is_ours=True),
         Engine("ours-int8", "native", _ours("int8"), _prepare_ours, voice=lambda place: VOICE,
-               silence_s=0.1, folder="ours", is_ours=True),
+               silence_s=0.1, health="/readyz", folder="ours", is_ours=True),
         Engine(UPSTREAM, "api_v2", _upstream, options=_public_options),
         Engine("gpt-sovits-cpufast", "api_v2", _cpufast, options=_public_options),
         Engine("gsv-tts-lite", "api_v2", _library("gsv-tts-lite", {

@@ -48,7 +48,7 @@ def measure_round(engine: Engine, place: Place, plan: Plan) -> dict[str, Any]:
     port, parts = free_port(), place.work / "parts.jsonl"
     parts.unlink(missing_ok=True)
     command = engine.command(place, port, parts)
-    with serving(command, port, place.work / "server.log") as served:
+    with serving(command, port, place.work / "server.log", engine.health) as served:
         driver = _driver(engine, place, port, plan)
         one = Load(clients=1, requests=plan.alone, warmups=1)
         alone = _level(driver, one, served, parts)

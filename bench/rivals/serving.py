@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import http
 import os
 import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,8 +78,11 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serving(command: Command, port: int, log: Path) -> Iterator[Served]:
-    """Start a server and give it when it takes connections; it and its children end with the block.
+def serving(command: Command, port: int, log: Path, health: str = "") -> Iterator[Served]:
+    """Start a server and give it when it is ready; it and its children end with the block.
+
+    Args:
+        health: A path that is answered by 200 once it is; "": it is when it takes connections.
 
     Raises:
         BackendUnavailable: It ended before that, or took too long; the text has its last lines.
@@ -94,7 +99,7 @@ def serving(command: Command, port: int, log: Path) -> Iterator[Served]:
             start_new_session=True,
         )
     try:
-        while not _listens(port):
+        while not (_is_well(port, health) if health else _listens(port)):
             if process.poll() is not None:
                 raise BackendUnavailable(f"it ended with {process.returncode}: {last_lines(log)}")
             if time.monotonic() - begun_s > _START_LIMIT_S:
@@ -133,6 +138,14 @@ def _listens(port: int) -> bool:
     with socket.socket() as client:
         client.settimeout(1.0)
         return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _is_well(port: int, path: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5.0) as answer:
+            return bool(answer.status == http.HTTPStatus.OK)
+    except OSError:
+        return False
 
 
 def _all_processes() -> Sequence[int]:

@@ -5,10 +5,12 @@ The budget is bench/budget.json. A change that needs more raises a number there,
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
+import tracemalloc
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -32,19 +34,32 @@ BUDGET: dict[str, float] = json.loads(
     (Path(bench.texts.__file__).parent / "budget.json").read_text()
 )
 TOLERANCE = 1.02
+MEMORY_TOLERANCE = 1.1  # what measures coverage keeps some too
 
 
-def within(name: str, value: float) -> None:
+def within(name: str, value: float, tolerance: float = TOLERANCE) -> None:
     """Check one count; far below is as wrong as above: then the budget says nothing."""
-    assert value <= BUDGET[name] * TOLERANCE, f"{name} is {value:.4f}, budget {BUDGET[name]}"
+    assert value <= BUDGET[name] * tolerance, f"{name} is {value:.4f}, budget {BUDGET[name]}"
     assert value >= BUDGET[name] * 0.8, f"{name} is {value:.4f}: lower its budget to that"
 
 
 @pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
-    """Count the steps of the decoder's rows and the frames the acoustic decoder is given."""
+    """Count the decoder's rows, the frames the acoustic decoder is given and all network calls."""
     found: Counter[str] = Counter()
     decode, decoder = FakeSemantic.decode, FakeAcoustic.decoder
+
+    def counted(name: str) -> Callable[..., Any]:
+        network = getattr(FakeAcoustic, name)
+
+        def call(self: FakeAcoustic, *args: Any) -> Any:
+            found["networks"] += 1
+            return network(self, *args)
+
+        return call
+
+    for name in ("encode_text", "prior", "flow"):
+        monkeypatch.setattr(FakeAcoustic, name, counted(name))
 
     def counted_decode(self: FakeSemantic, slots: Sequence[int], tokens: IntArray) -> FloatArray:
         found["steps"] += len(slots)
@@ -52,6 +67,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
 
     def counted_decoder(self: FakeAcoustic, latent: FloatArray, style: FloatArray) -> FloatArray:
         found["frames"] += latent.shape[1]
+        found["networks"] += 1
         return decoder(self, latent, style)
 
     monkeypatch.setattr(FakeSemantic, "decode", counted_decode)
@@ -74,6 +90,7 @@ async def test_the_engine_does_each_token_once_and_few_frames_twice(counts: Coun
     within("decode_steps_per_token", counts["steps"] / tokens)
     within("decoder_frames_per_frame", counts["frames"] / (tokens * FRAMES_PER_TOKEN))
     within("engine_chunks_per_audio_s", len(chunks) / audio_s)
+    within("network_calls_per_chunk", counts["networks"] / len(chunks))
 
 
 class CountingSink:
@@ -95,13 +112,24 @@ class CountingSink:
         return True
 
 
-async def test_delivery_needs_few_messages_bytes_and_calls() -> None:
-    """Five seconds of PCM made at once, by packets of 20 ms."""
-    sink = CountingSink()
-    encoder = AudioEncoder("pcm_s16le", source_hz=24000, rate_hz=24000)
+class KeepingSink(CountingSink):
+    """Keeps packets, as a queue for a slow reader does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[AudioPacket] = []
+
+    def audio(self, packets: Sequence[AudioPacket]) -> bool:
+        """See Sink."""
+        self.kept += packets
+        return super().audio(packets)
+
+
+def delivery_to(sink: CountingSink) -> Delivery:
+    """Return a delivery of 24 kHz PCM that waits for nobody."""
     delivery = Delivery(
         sink,  # type: ignore[arg-type]
-        encoder,
+        AudioEncoder("pcm_s16le", source_hz=24000, rate_hz=24000),
         Pacer(0.0),
         clock=lambda: 0.0,
         executor=None,
@@ -109,6 +137,13 @@ async def test_delivery_needs_few_messages_bytes_and_calls() -> None:
         on_sent=lambda: None,
     )
     delivery.begin(0)
+    return delivery
+
+
+async def test_delivery_needs_few_messages_bytes_and_calls() -> None:
+    """Five seconds of PCM made at once, by packets of 20 ms."""
+    sink = CountingSink()
+    delivery = delivery_to(sink)
     chunks = np.array_split(speech(5.0), 10)
     await delivery.feed(chunks[0])  # imports and first-call work are no packet's
     before, calls = sink.packets, 0
@@ -128,3 +163,38 @@ async def test_delivery_needs_few_messages_bytes_and_calls() -> None:
     within("messages_per_audio_s", sink.messages / 5.0)
     within("wire_bytes_per_payload_byte", sink.wire / sink.payload)
     within("python_calls_per_packet", per_packet)
+
+
+async def test_a_packet_is_few_allocations() -> None:
+    """What a packet that waits to be read holds, in blocks of the allocator."""
+    sink = KeepingSink()
+    delivery = delivery_to(sink)
+    chunks = np.array_split(speech(5.0), 10)
+    await delivery.feed(chunks[0])
+    gc.collect()
+    packets, blocks = len(sink.kept), sys.getallocatedblocks()
+    for chunk in chunks[1:]:
+        await delivery.feed(chunk)
+    gc.collect()
+    held = sys.getallocatedblocks() - blocks
+    held_each = held / (len(sink.kept) - packets)
+    within("allocations_per_packet", held_each, MEMORY_TOLERANCE)
+
+
+async def test_audio_is_copied_few_times_on_its_way() -> None:
+    """Bytes there are at once at most while half a second is delivered, per byte of its payload."""
+    sink = CountingSink()
+    delivery = delivery_to(sink)
+    first, second = np.array_split(speech(1.0), 2)
+    await delivery.feed(first)
+    sent = sink.payload
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        await delivery.feed(second)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    copies = (peak - before) / (sink.payload - sent)
+    within("peak_bytes_per_payload_byte", copies, MEMORY_TOLERANCE)

@@ -136,10 +136,17 @@ def test_a_level_holds_only_in_time_and_whole() -> None:
 
 
 def test_the_corpora_are_as_long_as_they_say() -> None:
-    """3, 19 and 64 characters, to the character."""
-    assert {"zh-3", "zh-19", "zh-64", "en-64", "zh-digits", "mixed-code-switch"} <= set(
-        corpus_names()
-    )
+    """3, 10, 19 and 64 characters, to the character."""
+    assert {
+        "zh-3",
+        "zh-10",
+        "en-10",
+        "zh-19",
+        "zh-64",
+        "en-64",
+        "zh-digits",
+        "mixed-code-switch",
+    } <= set(corpus_names())
     for name in corpus_names():
         corpus = load_corpus(name)
         size = name.partition("-")[2]
