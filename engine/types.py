@@ -244,8 +244,8 @@ class AudioChunk:
     is_final: bool
     num_tokens: int = 0  # semantic tokens this chunk was made from
     token_phonemes: IntArray | None = None  # [num_tokens] index of the phoneme spoken, monotone
-    busy_s: float = 0.0  # the networks' time for this job since its last chunk, its share of batches
-    num_trimmed: int = 0  # samples of its tokens left out before `samples`; only in the first chunk
+    busy_s: float = 0.0  # the networks' time for this job since its last chunk: its share of steps
+    num_trimmed: int = 0  # samples of its tokens left out before `samples`; of a first chunk only
 
     def __post_init__(self) -> None:
         assert self.samples.dtype == np.float32 and self.samples.ndim == 1
