@@ -132,14 +132,20 @@ class Comparison:
             for name, python in self._pythons.items()
         }
 
-    def prepare(self) -> None:
-        """Let everybody make its files."""
-        for name, place in list(self._places.items()):
-            place.work.mkdir(parents=True, exist_ok=True)
-            try:
-                ENGINES[name].prepare(place)
-            except (BackendUnavailable, OSError, ImportError) as error:
-                self._give_up(name, f"not prepared: {error}")
+    def prepare_all(self) -> bool:
+        """Let everybody make its files; False if somebody cannot."""
+        return all([self.prepare(name) for name in self._places])
+
+    def prepare(self, name: str) -> bool:
+        """Let one make its files, where they are not there yet; False if it cannot."""
+        place = self._places[name]
+        place.work.mkdir(parents=True, exist_ok=True)
+        try:
+            ENGINES[name].prepare(place)
+        except (BackendUnavailable, OSError, ImportError) as error:
+            self._give_up(name, f"not prepared: {error}")
+            return False
+        return True
 
     def measure(self) -> None:
         """Do the rounds that are missing, in turns."""
@@ -152,7 +158,8 @@ class Comparison:
                 if time.monotonic() - begun_s > self._args.limit_s:
                     print("bench rivals: out of time, call again to go on")
                     return
-                self._round(name, number)
+                if self.prepare(name):
+                    self._round(name, number)
 
     def _round(self, name: str, number: int) -> None:
         try:
@@ -222,12 +229,11 @@ def run(args: argparse.Namespace) -> int:
     """Measure what is missing and write what there is; status 1 when nothing could be measured."""
     try:
         comparison = Comparison(args)
-        comparison.prepare()
     except InvalidParameter as error:
         print(f"bench rivals: {error}")
         return 1
     if args.prepare:
-        return 0
+        return int(not comparison.prepare_all())
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # so that servers end too
     comparison.measure()
     result = comparison.result()

@@ -38,7 +38,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
     monkeypatch.setattr(command, "measure_round", measure)
     monkeypatch.setattr(command, "write_checkpoints", lambda folder, tokens: None)
-    monkeypatch.setattr(command.Comparison, "prepare", lambda self: None)
+    monkeypatch.setattr(command.Comparison, "prepare", lambda self, name: True)
     for name in ("cpufast", "genie"):
         python = tmp_path / name / "bin" / "python"
         python.parent.mkdir(parents=True)
