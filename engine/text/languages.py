@@ -81,18 +81,16 @@ class _English:
 class _Chinese:
     def __init__(self, options: FrontendOptions) -> None:
         from engine.text.zh.frontend import ChineseFrontend
-        from engine.text.zh.normalize import DigitStyle as ChineseDigitStyle
 
         self._frontend = ChineseFrontend(options.symbol_set, options.g2pw_dir)
-        self._style = ChineseDigitStyle
 
     def normalize(self, text: MappedText, *, digits: DigitStyle) -> MappedText:
-        return self._frontend.normalize(text, digits=self._style(digits.value))
+        return self._frontend.normalize(text, digits=digits)
 
     def phonemize(
         self, text: MappedText, overrides: Mapping[int, str], *, digits: DigitStyle
     ) -> list[Spoken]:
-        words = self._frontend.phonemize(text, overrides, digits=self._style(digits.value))
+        words = self._frontend.phonemize(text, overrides, digits=digits)
         return [Spoken(word.char, word.phones, word.start, word.end) for word in words]
 
 

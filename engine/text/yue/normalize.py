@@ -21,7 +21,7 @@ def normalize(text: MappedText, digits: DigitStyle = DigitStyle.AUTO) -> MappedT
     character that they left in its place is then put back as it was written: 係 and 系, 幾 and 几
     are read apart. Digits said one by one have 一, not the 幺 of Mandarin.
     """
-    ruled = zh.in_words(text.sub(_UNSEEN, _ANY), digits=zh.DigitStyle(digits.value))
+    ruled = zh.in_words(text.sub(_UNSEEN, _ANY), digits=digits)
     written = {
         start: char
         for char, start, end in zip(text.text, text.starts, text.ends, strict=True)

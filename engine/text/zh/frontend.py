@@ -8,9 +8,10 @@ from pathlib import Path
 
 from engine.model_config import SymbolSet
 from engine.text.mapped import MappedText
+from engine.text.spoken import DigitStyle
 from engine.text.symbols import PUNCTUATION, symbol_table
 from engine.text.zh.g2p import Pronouncer
-from engine.text.zh.normalize import DigitStyle, normalize
+from engine.text.zh.normalize import normalize
 from engine.text.zh.polyphones import PinyinSource
 
 

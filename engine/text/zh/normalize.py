@@ -6,9 +6,9 @@ import logging
 import re
 import unicodedata
 from collections.abc import Mapping
-from enum import StrEnum
 
 from engine.text.mapped import MappedText
+from engine.text.spoken import DigitStyle
 from engine.text.symbols import PUNCTUATION
 from engine.text.zh.numbers import cardinal, number
 from engine.text.zh.numbers import digits as read_digits
@@ -21,14 +21,6 @@ from engine.text.zh.rules_quantity import MONEY_RULES, PLAIN_RULES, QUANTITY_RUL
 from engine.text.zh.simplify import simplified
 
 logger = logging.getLogger(__name__)
-
-
-class DigitStyle(StrEnum):
-    """How a number is read that context does not decide."""
-
-    AUTO = "auto"  # names by digits, amounts as amounts
-    READ = "read"  # every remaining number digit by digit
-    CARDINAL = "cardinal"  # every number as an amount
 
 
 _LETTERS = "A-Za-zÀ-ÖØ-öø-ɏ"

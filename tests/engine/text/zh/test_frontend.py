@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from engine.errors import BackendUnavailable
 from engine.text.mapped import MappedText
+from engine.text.spoken import DigitStyle
 from engine.text.symbols import PUNCTUATION, symbol_table
 from engine.text.zh.frontend import ChineseFrontend
-from engine.text.zh.normalize import DigitStyle
 
 _SENTENCES = json.loads(Path(__file__).with_name("golden.json").read_text(encoding="utf-8"))[
     "sentences"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from engine.text.mapped import MappedText
-from engine.text.zh.normalize import DigitStyle, normalize
+from engine.text.spoken import DigitStyle
+from engine.text.zh.normalize import normalize
 
 
 def _say(text: str, digits: DigitStyle = DigitStyle.AUTO) -> str:
