@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
+from websockets.frames import Frame, Opcode
 
 from server.admission import hash_key
 from tests.fakes import Script
 from tests.server.dialects.sockets import peer
+from tests.server.dialects.test_cartesia import generation
 from tests.server.live import serve
 
 ELEVEN = "/v1/text-to-speech/anna/multi-stream-input?output_format=pcm_24000"
@@ -83,6 +86,35 @@ async def test_a_socket_that_breaks_leaves_nothing() -> None:
             client.ws.transport.abort()
         await asyncio.wait_for(live.runtime.wait_empty(), 5)
         assert not live.engine.active and not live.runtime.admission.num_contexts
+
+
+async def test_a_socket_that_is_not_read_is_dropped() -> None:
+    """A full socket stops the writer; after write_stall_s the connection and its work are gone."""
+    settings = ("server.limits.write_stall_s=0.3", "dialects.lead_ms=60000")
+    audio = {"container": "raw", "encoding": "pcm_f32le", "sample_rate": 44100}
+    text = "One two three four five six seven eight. " * 150
+    async with serve(*settings) as live:
+        port = int(live.http.rsplit(":", 1)[1])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        lines = (
+            f"GET {PATHS['cartesia']} HTTP/1.1",
+            f"Host: 127.0.0.1:{port}",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            "Sec-WebSocket-Version: 13",
+        )
+        writer.write("\r\n".join([*lines, "", ""]).encode())
+        assert b"101" in await reader.readline()
+        asked = generation("c", text, output_format=audio, **{"continue": False})
+        writer.write(Frame(Opcode.TEXT, json.dumps(asked).encode()).serialize(mask=True))
+        async with asyncio.timeout(20):
+            await live.runtime.wait_empty()
+        assert live.engine.jobs and not live.engine.active
+        value = live.runtime.metrics.registry.get_sample_value
+        assert value("tts_errors_total", {"code": "slow_consumer"}) == 1
+        writer.transport.abort()
 
 
 async def test_a_server_that_drains_lets_contexts_finish() -> None:
