@@ -29,6 +29,10 @@ from engine.text.marks import (
     Stop,
     classify_stop,
     is_extender,
+    is_han,
+    is_hangul,
+    is_hiragana,
+    is_kana,
     is_regional,
     is_wide,
     is_word_letter,
@@ -36,6 +40,8 @@ from engine.text.marks import (
 
 QUOTE_GUARD_WEIGHT = 40  # a quote not closed by then was no quote
 MAX_TAG_CHARS = 200  # SSML or HTML; what is longer was no tag
+_CONTINUES_KANA = frozenset("ーァィゥェォッャュョヮヵヶンｰ")
+_PREFIXES = frozenset("おご")  # of politeness: お茶, ご飯
 LONGEST_WORD = 40  # what is longer is no word before a full stop
 
 
@@ -70,7 +76,8 @@ class BoundaryScanner:
         here: The end of what was pushed.
         tentative: The boundary right here, still able to grow ("！" may become "！”"), or None.
         last_mark: The last mark, also one inside quotes: where to cut if a cut must be made.
-        last_safe: The last gap between words, or between two han or kana; None if there was none.
+        last_safe: The last gap between words, or between two han of a text without kana, or
+            before a Japanese phrase; None if there was none.
         last_break: The last gap between graphemes, even inside a word.
     """
 
@@ -93,6 +100,7 @@ class BoundaryScanner:
         self._run_at_line_start = False
         self._at_line_start = True
         self._unless_number: Boundary | None = None
+        self._is_japanese = False  # kana were read
 
     @property
     def is_immediate(self) -> bool:
@@ -109,8 +117,8 @@ class BoundaryScanner:
         ch = self._previous
         if self._run or self._tag_chars or self._ticks or ch == ZWJ:
             return False
-        # Kana may be followed by a combining voiced mark; han by hardly anything.
-        return ch.isspace() or (is_wide(ch) and not 0x3041 <= ord(ch) <= 0x30FF)
+        # In Japanese and Korean the word may go on.
+        return ch.isspace() or (is_han(ch) and not self._is_japanese)
 
     def push(self, ch: str) -> Boundary | None:
         """Read one character; return the boundary that became certain by it, if any."""
@@ -194,6 +202,14 @@ class BoundaryScanner:
 
     def _start(self, ch: str) -> None:
         """Read a character that continues nothing."""
+        if ch in ".," and is_wide(self._previous):
+            # No number or host name ends in these letters: the mark is one, as 。 is.
+            self._advance(ch)
+            if ch == ".":
+                self._mark(Strength.HARD, HARD_PAUSE_MS[ch])
+            else:
+                self._mark_soft(ch)
+            return
         if ch in RUN_STARTERS or is_word_letter(ch) or ch.isdecimal():
             self._run_at_line_start = self._at_line_start
             self._at_line_start = self._at_line_start and ch in "#-"
@@ -236,7 +252,8 @@ class BoundaryScanner:
         assert mark is not None
         if ch == '"' and not (self._quotes and self._quotes[-1][0] == '"'):
             return False  # opens
-        if ch in RUN_JOINERS or self._previous == "\n":
+        is_dots = ch == self._previous == "."
+        if (ch in RUN_JOINERS and not is_dots) or self._previous == "\n":
             return False
         if not (ch in HARD_PAUSE_MS or ch in SOFT_PAUSE_MS or ch in CLOSERS or is_extender(ch)):
             return False
@@ -334,6 +351,7 @@ class BoundaryScanner:
             here.content + (1 if ch.isalnum() else 0),
         )
         self._regionals = self._regionals + 1 if is_regional(ch) else 0
+        self._is_japanese = self._is_japanese or is_kana(ch)
         self._before_previous = self._previous
         self._previous = ch
 
@@ -345,8 +363,18 @@ class BoundaryScanner:
         self.last_break = self.here
         if self._tag_chars > 1 or ch in CLOSERS or ch in SOFT_PAUSE_MS or ch in HARD_PAUSE_MS:
             return
-        if before.isspace() or (is_wide(before) and not ch.isdecimal()):
+        if before.isspace() or self._parts_words(before, ch):
             self.last_safe = self.here
+
+    def _parts_words(self, before: str, ch: str) -> bool:
+        """Return True if a word likely ends between two characters without a blank."""
+        if not is_wide(before) or is_hangul(before) or ch.isdecimal():
+            return False
+        if before in _PREFIXES:
+            return False
+        if is_hiragana(before):
+            return not is_kana(ch) or not (is_hiragana(ch) or ch in _CONTINUES_KANA)
+        return not (is_kana(before) or is_kana(ch) or self._is_japanese)
 
     def _weigh(self, ch: str) -> int:
         if is_wide(ch):

@@ -19,9 +19,9 @@ SOFT_PAUSE_MS = {
 }  # fmt: skip
 HARD_PAUSE_MS = {
     "。": 300, "｡": 300, ".": 300, "．": 300, "！": 320, "!": 320, "？": 320, "?": 320,
-    "…": 350, "\n": 350, "‼": 320, "⁉": 320,
+    "…": 350, "‥": 350, "\n": 350, "‼": 320, "⁉": 320,
 }  # fmt: skip
-GROWING_MARKS = frozenset("…—")  # come in pairs: "……", "——"
+GROWING_MARKS = frozenset("…‥—")  # come in pairs: "……", "——"
 # What glues into one run together with letters and digits; see protocol.md section 6.
 RUN_JOINERS = frozenset(".,:/%-@_&=+#~\\$'’．")
 RUN_STARTERS = RUN_JOINERS - frozenset("'’")
@@ -57,6 +57,26 @@ def is_wide(ch: str) -> bool:
         or 0xFF66 <= code <= 0xFF9D
         or 0x20000 <= code <= 0x3FFFF
     )
+
+
+def is_han(ch: str) -> bool:
+    """Return True for an ideograph."""
+    return is_wide(ch) and not (is_kana(ch) or is_hangul(ch))
+
+
+def is_kana(ch: str) -> bool:
+    """Return True for hiragana and katakana, the sign of a long vowel included."""
+    return 0x3041 <= ord(ch) <= 0x30FF or 0xFF66 <= ord(ch) <= 0xFF9D
+
+
+def is_hangul(ch: str) -> bool:
+    """Return True for a syllable of hangul, whose words have blanks between them."""
+    return 0xAC00 <= ord(ch) <= 0xD7A3
+
+
+def is_hiragana(ch: str) -> bool:
+    """Return True for hiragana, which end a Japanese phrase more often than they begin one."""
+    return 0x3041 <= ord(ch) <= 0x309F
 
 
 def is_extender(ch: str) -> bool:

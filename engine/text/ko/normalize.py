@@ -14,6 +14,7 @@ Rule = tuple[re.Pattern[str], Replacement]
 
 _N = r"\d+(?:\.\d+)?"
 _MONTHS = {"6": "유", "06": "유", "10": "시"}
+_DAYS = {"6·25": "유기오", "3·1": "사밀", "4·19": "사일구", "5·18": "오일팔", "8·15": "팔일오"}
 _UNIT_NAMES = "|".join(map(re.escape, sorted(UNITS, key=len, reverse=True)))
 
 
@@ -55,9 +56,9 @@ _CALENDAR: tuple[Rule, ...] = (
     ),
     _rule(r"(?<![\d:])(?P<h>[01]?\d|2[0-4]):(?P<m>[0-5]\d)(?::(?P<s>[0-5]\d))?(?![\d:])", _clock),
     _rule(r"(?<!\d)(0?[1-9]|1[0-2])(?=월)", lambda m: _month(m[0])[:-1]),
-    _rule(r"(?<![\d:.])\d{1,3}:\d{1,3}(?![\d:.])", lambda m: m[0].replace(":", " 대 ")),
-    # Between words that end in a number: "6·25".
-    _rule(r"(?<=\d)·(?=\d)", ""),
+    _rule(r"(?<![\d:.])(\d{1,3}):(\d{1,3})(?![\d:.])", lambda m: f"{sino(m[1])} 대 {sino(m[2])}"),
+    # Days of history are said as one word: 유기오, 사밀절.
+    _rule(r"(?<!\d)\d{1,2}·\d{1,2}(?!\d)", lambda m: _DAYS.get(m[0]) or m[0].replace("·", " ")),
 )
 _IDENTITY: tuple[Rule, ...] = (
     _rule(

@@ -186,6 +186,13 @@ class TestGuards:
             ("(Yes.) And then we go.", ["(Yes.)", " And then we go."]),
             ("好的。1. 打开盖子。2. 关上。", ["好的。", "1. 打开盖子。", "2. 关上。"]),
             ("你好.今天天气很好.", ["你好.", "今天天气很好."]),
+            ("네. 알겠습니다. 3.5킬로예요.", ["네.", " 알겠습니다.", " 3.5킬로예요."]),
+            ("정말요... 그렇군요.", ["정말요.", ".. 그렇군요."]),
+            (
+                "はい‥そうです。「ええ。」と言った。",
+                ["はい‥", "そうです。", "「ええ。」と言った。"],
+            ),
+            ("佢食咗喇。你呢？", ["佢食咗喇。", "你呢？"]),
             ("Is it v2.0? Yes it is.", ["Is it v2.0?", " Yes it is."]),
             ("嗯……好的我知道了。", ["嗯……", "好的我知道了。"]),
             ("Wait... what is it?", ["Wait...", " what is it?"]),
@@ -198,6 +205,20 @@ class TestGuards:
     def test_sentence_ends_are_found(self, text: str, expected: list[str]) -> None:
         """These are the ends, with quotes and closers kept on the left."""
         assert [t for t in texts(text) if t] == expected
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("今日はキャンセル料が必要になります", "今日はキャンセル料が"),
+            ("우리는 오늘아침에일어나서물을", "우리는 "),
+            ("我们今天去公园散步吧好不好", "我们今天去公园散步吧好不好"),
+        ],
+    )
+    def test_words_stay_whole_when_a_timer_cuts(self, text: str, expected: str) -> None:
+        """Japanese is cut before a phrase, Korean at a blank, Chinese anywhere."""
+        splitter = SentenceSplitter()
+        assert splitter.feed(text, 0.0) == []
+        assert [sentence.text for sentence in splitter.poll(0.3)] == [expected]
 
     def test_unclosed_quote_guards_only_so_far(self) -> None:
         """A quote that is never closed does not hold the text back past 40 weight."""
