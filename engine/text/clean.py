@@ -19,6 +19,10 @@ _INVISIBLE = re.compile(
     "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffd"
     "\ue000-\uf8ff\U000e0000-\U000e0fff\U000f0000-\U0010ffff\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
 )
+# Letters in pieces, as file systems and some keyboards write them: é, が, 한.
+_DECOMPOSED = re.compile(
+    "[^\\W\\d_][\u0300-\u036f\u3099\u309a]+|[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?"
+)
 _EMOJI = re.compile(
     "[\U0001f000-\U0001faff\u2190-\u21ff\u2300-\u23ff\u25a0-\u25ff\u2600-\u27bf\u2900-\u297f"
     "\u2b00-\u2bff\u3030\u303d\u3297\u3299\u20e3]"
@@ -67,13 +71,17 @@ _HALF_WIDTH = {
 }
 
 
+def _composed(match: re.Match[str]) -> str:
+    return unicodedata.normalize("NFC", match.group())
+
+
 def clean(text: MappedText) -> MappedText:
     """Return `text` as one line of plain writing.
 
     Args:
         text: What the client sent, possibly markdown or HTML, possibly a fragment of it.
     """
-    text = text.sub(_INVISIBLE, "").translated(_HALF_WIDTH)
+    text = text.sub(_INVISIBLE, "").sub(_DECOMPOSED, _composed).translated(_HALF_WIDTH)
     text = text.sub(_BREAK, "\n").sub(_TAG, " ").sub(_AUTOLINK, " ").sub(_ENTITY, _unescape)
     text = _apply(text, _MARKDOWN)
     text = _unlinked(text)
