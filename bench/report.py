@@ -125,15 +125,22 @@ def _rivals(result: Mapping[str, Any]) -> str:
         found = {name: figures[key] for name, figures in engines.items() if figures.get(key)}
         if found:
             parts.append(f"<h3>{label}</h3>" + plots.bars(found, label))
-    ratios = result.get("ratios", {})
-    rows = [
-        [name, *(f"{v:.3f}" if v else "" for v in row.values())] for name, row in ratios.items()
-    ]
-    heads: list[str] = list(next(iter(ratios.values()), {}))
-    parts.append(table(("ours over", *heads), rows))
+    heads = list(dict.fromkeys(key for figures in engines.values() for key in figures))
+    rows = [[name, *(_cell(f.get(head)) for head in heads)] for name, f in engines.items()]
+    parts.append(table(("", *heads), rows))
+    for key, label in (("ratios", "ours over"), ("ratios_int8", "ours at int8 over")):
+        ratios = result.get(key, {})
+        rows = [[name, *(_cell(v) for v in row.values())] for name, row in ratios.items()]
+        parts.append(table((label, *next(iter(ratios.values()), {})), rows))
     missing = result.get("not_run", {})
     parts.append(table(("not run", "why"), [[name, why] for name, why in missing.items()]))
     return "".join(parts)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _facts(value: Any) -> str:
