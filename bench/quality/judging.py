@@ -65,7 +65,7 @@ class Panel:
         if item.kind in _WHOSE:
             figures |= self._whose(audio, low)
         if item.kind is Kind.RESYNTHESIS:
-            original = read_audio(folder.path / item.file.replace(item.kind, Kind.ORIGINAL))
+            original = read_audio(folder.path / item.file.replace(item.kind, Kind.ORIGINAL, 1))
             figures |= _against(original.at_rate(RATE_HZ), low)
         return figures
 

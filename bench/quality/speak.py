@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.quality.items import Folder, Item, Kind
+from bench.quality.items import AGAIN, SPEAKER, Folder, Item, Kind
 from bench.quality.lists import Line, read_lines
 from bench.quality.recordings import Recorded, clone_voices, read_recorded
 from bench.quality.resynthesis import Resynthesizer
@@ -149,7 +149,8 @@ def _clones(
     names = clone_voices(settings, speakers, voices_dir)
     for rec in recorded:
         if rec is not first[rec.speaker] and rec.speaker in names:
-            _keep(folder, _original(rec), progress, partial(_copy, rec))
+            original = _original(rec, SPEAKER)
+            _keep(folder, original, progress, partial(_copy, rec, SPEAKER))
     lines = {language: read_lines(language) for language in _OTHER}
     with open_speaker(replace(settings, voices_dir=voices_dir)) as speaker:
         for place, (name, rec) in enumerate(speakers.items()):
@@ -170,17 +171,17 @@ def _clones(
                     )
 
 
-def _original(rec: Recorded) -> Item:
-    name = f"{Kind.ORIGINAL}/{rec.speaker}-{rec.path.stem}"
+def _original(rec: Recorded, purpose: str) -> Item:
+    name = f"{Kind.ORIGINAL}/{purpose}-{rec.speaker}-{rec.path.stem}"
     return Item(
-        name, Kind.ORIGINAL, "recordings", rec.path.stem, rec.language, rec.speaker, (rec.text,),
+        name, Kind.ORIGINAL, purpose, rec.path.stem, rec.language, rec.speaker, (rec.text,),
         f"{name}.wav",
     )  # fmt: skip
 
 
-def _copy(rec: Recorded) -> tuple[Item, FloatArray, int]:
+def _copy(rec: Recorded, purpose: str) -> tuple[Item, FloatArray, int]:
     audio = rec.read()
-    item = replace(_original(rec), seconds=round(audio.duration_s, 3))
+    item = replace(_original(rec, purpose), seconds=round(audio.duration_s, 3))
     return item, audio.samples, audio.sample_rate_hz
 
 
@@ -189,9 +190,9 @@ def _resyntheses(
 ) -> None:
     machine = Resynthesizer(settings)
     for rec in recorded:
-        original = _original(rec)
-        _keep(folder, original, progress, partial(_copy, rec))
-        name = original.id.replace(Kind.ORIGINAL, Kind.RESYNTHESIS)
+        original = _original(rec, AGAIN)
+        _keep(folder, original, progress, partial(_copy, rec, AGAIN))
+        name = original.id.replace(Kind.ORIGINAL, Kind.RESYNTHESIS, 1)
         item = replace(original, id=name, kind=Kind.RESYNTHESIS, file=f"{name}.wav")
         _keep(folder, item, progress, partial(_again, machine, item, rec))
 

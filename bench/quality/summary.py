@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.environment import write_json
 from bench.quality import judges
-from bench.quality.items import Folder, Item, Kind
+from bench.quality.items import SPEAKER, Folder, Item, Kind
 from bench.quality.page import page
 from bench.quality.voice_scores import VoicePrint, distance, mean_print
 from engine.types import Language
@@ -140,7 +140,7 @@ def _resynthesis(items: Sequence[Item], judged: Mapping[str, Mapping[str, Any]])
         again = [i for i in items if i.kind is Kind.RESYNTHESIS and i.language is language]
         if not again:
             continue
-        sources = {i.id.replace(Kind.RESYNTHESIS, Kind.ORIGINAL) for i in again}
+        sources = {i.id.replace(Kind.RESYNTHESIS, Kind.ORIGINAL, 1) for i in again}
         originals = [i for i in items if i.id in sources]
         row: Row = {"language": str(language), **_figures(again, judged)}
         row |= {f"original_{k}": v for k, v in _figures(originals, judged).items() if k != "n"}
@@ -185,7 +185,8 @@ def _people(items: Sequence[Item], judged: Mapping[str, Mapping[str, Any]]) -> d
     cloned = {item.voice for item in items if item.kind is Kind.CLONE}
     found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for item in items:
-        if item.kind is Kind.ORIGINAL and item.voice in cloned and item.id in judged:
+        is_known = item.kind is Kind.ORIGINAL and item.list == SPEAKER and item.id in judged
+        if is_known and item.voice in cloned:
             found[item.voice].append(judged[item.id])
     return {name: _Person(figures) for name, figures in found.items()}
 
