@@ -23,6 +23,7 @@ from aiohttp import web
 
 from engine.client import EngineClient, EngineInfo
 from engine.errors import SovitsError
+from engine.types import Language
 from server import config as configuration
 from server import logs
 from server.app import make_runner
@@ -188,7 +189,7 @@ def build_parts(config: Config) -> Parts:
     from engine.text.languages import supported_languages
 
     def make_frontend(info: EngineInfo) -> FrontendPool:
-        return build_frontend(config.text, info)
+        return build_frontend(config.text, info, Language(config.audio.lang))
 
     return Parts(build_engine(config.engine), make_frontend, supported_languages())
 
@@ -205,13 +206,17 @@ def build_engine(section: EngineSection) -> EngineClient:
     return ThreadEngine(engine)
 
 
-def build_frontend(section: TextSection, info: EngineInfo) -> FrontendPool:
-    """Return the pool that speaks the pack's symbols."""
+def build_frontend(section: TextSection, info: EngineInfo, language: Language) -> FrontendPool:
+    """Return the pool that speaks the pack's symbols and begins with `language` loaded."""
     from engine.text import pool
 
     lexicon = Path(section.lexicon).expanduser() if section.lexicon else None
     return pool.FrontendPool(
-        info.symbol_set, section.workers, lexicon=lexicon, digits=section.digits
+        info.symbol_set,
+        section.workers,
+        lexicon=lexicon,
+        digits=section.digits,
+        warm=(language,),
     )
 
 

@@ -21,7 +21,7 @@ from engine.text.detect import (
     without_fashionable_kana,
     without_layout_blanks,
 )
-from engine.text.languages import FrontendOptions, LanguageFrontend, create
+from engine.text.languages import FrontendOptions, LanguageFrontend, create, is_installed
 from engine.text.lexicon import Lexicon
 from engine.text.mapped import MappedText
 from engine.text.markup import Override, parse_markup
@@ -35,6 +35,7 @@ _MIN_CLAUSE_CHARS = 4
 _MIN_PHONEMES = 6
 _MIN_ENGLISH_PHONEMES = 4
 _MAX_CHARS = 2000  # far above any sentence the splitter cuts; BERT reads 510
+_SAMPLES = {Language.JA: "日本の3月。", Language.KO: "한국의 3월.", Language.YUE: "香港嘅3月。"}
 _NEUTRAL_WORD = "word"  # stands where an override gives the phones, so that no rule touches it
 
 
@@ -67,9 +68,17 @@ class Frontend:
         self._options = FrontendOptions(symbol_set, g2pw_dir)
         self._languages: dict[Language, LanguageFrontend] = {}
 
-    def warm_up(self) -> None:
-        """Load every dictionary, so that the first sentence is as fast as the others."""
+    def warm_up(self, languages: Iterable[Language] = ()) -> None:
+        """Load dictionaries, so that the first sentence is as fast as the others.
+
+        Args:
+            languages: Which to load besides Chinese and English, which are always; those that
+                cannot be spoken here are skipped.
+        """
         self.phonemize("你好，臺灣。Please record a blorptastic record.", Language.AUTO)
+        for language in languages:
+            if language in _SAMPLES.keys() & self._table.languages and is_installed(language):
+                self.phonemize(_SAMPLES[language], language)
 
     def phonemize(self, text: str, language: Language, *, digits: str | None = None) -> Phonemes:
         """Return the phonemes of one sentence, empty if nothing in it can be spoken.

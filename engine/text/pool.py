@@ -43,6 +43,7 @@ class FrontendConfig:
     lexicon: Path | None = None
     g2pw_dir: Path | None = None
     digits: str = "auto"
+    warm: tuple[Language, ...] = ()  # loaded at the start besides Chinese and English
 
     def build(self) -> Frontend:
         """Return a frontend; it loads dictionaries when it first needs them.
@@ -62,7 +63,7 @@ class FrontendConfig:
     def build_warm(self) -> Frontend:
         """Return a frontend that has loaded everything."""
         frontend = self.build()
-        frontend.warm_up()
+        frontend.warm_up(self.warm)
         return frontend
 
 
@@ -127,7 +128,8 @@ def _worker_frontend() -> Frontend:
 
 
 def _load_worker() -> None:
-    _worker_frontend().warm_up()
+    assert _config is not None
+    _worker_frontend().warm_up(_config.warm)
 
 
 def _phonemize_in_worker(text: str, language: Language, digits: str | None) -> Phonemes:
@@ -204,6 +206,8 @@ class FrontendPool(_Bounded):
         lexicon: File of the user's pronunciations.
         g2pw_dir: Folder of the g2pW model.
         digits: How numbers are read when a call does not say.
+        warm: Languages to load at the start besides Chinese and English; the others take a
+            second with their first sentence.
         max_pending: Sentences that may wait or run before more are refused.
         timeout_s: After this long, waiting included, workers are taken for hung and replaced.
 
@@ -219,13 +223,14 @@ class FrontendPool(_Bounded):
         lexicon: Path | None = None,
         g2pw_dir: Path | None = None,
         digits: str = "auto",
+        warm: tuple[Language, ...] = (),
         max_pending: int = 1024,
         timeout_s: float = 30.0,
     ) -> None:
         super().__init__(max_pending)
         if workers < 1:
             raise InvalidParameter("workers", workers, "1 or more")
-        self._config = FrontendConfig(symbol_set, lexicon, g2pw_dir, digits)
+        self._config = FrontendConfig(symbol_set, lexicon, g2pw_dir, digits, warm)
         self._workers = workers
         self._timeout_s = timeout_s
         self._executor: ProcessPoolExecutor | None = None

@@ -125,6 +125,14 @@ def test_v1_packs_refuse_korean_and_cantonese(text: str, language: Language) -> 
         Frontend("v1").phonemize(text, language)
 
 
+def test_warming_up_loads_what_can_be_spoken() -> None:
+    """A v1 pack skips Korean instead of failing at the start; AUTO has nothing of its own."""
+    frontend = Frontend("v1")
+    frontend.warm_up([Language.AUTO, Language.KO, Language.JA])
+    assert Language.JA in frontend._languages
+    assert Language.KO not in frontend._languages
+
+
 def test_v1_packs_know_no_pitch_marks() -> None:
     """They speak Japanese with UNK in their place, as upstream does."""
     symbols = Frontend("v1").phonemize("こんにちは。", Language.AUTO).symbols
