@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--requests", type=int, default=3, help="measured sentences of one client in a round")
     add("--only", action="append", default=[], metavar="NAME", help="measure these now")
     add("--limit-s", type=float, default=2400.0, help="begin no round after this")
-    add("--noisy", action="store_true", help="keep rounds during which others used the machine")
+    add("--noisy", action="store_true", help="rounds count though others used the machine")
     add("--prepare", action="store_true", help="make the files and stop")
     add("--json", type=Path, help="write medians and ratios here")
     add("--report", type=Path, help="write a page of them here")
@@ -153,7 +153,7 @@ class Comparison:
         names = [name for name in self._places if not self._args.only or name in self._args.only]
         for number in range(self._args.rounds):
             for name in names if number % 2 == 0 else reversed(names):
-                if name in self.not_run or self._path(name, number).is_file():
+                if name in self.not_run or self._is_done(name, number):
                     continue
                 if time.monotonic() - begun_s > self._args.limit_s:
                     print("bench rivals: out of time, call again to go on")
@@ -171,8 +171,7 @@ class Comparison:
         shares = [f"{100 * level['others_share']:.1f} %" for level in figures["levels"]]
         print(f"{name} round {number}: others used {', '.join(shares)} of the machine")
         if not quiet and not self._args.noisy:
-            print("  not kept: the machine was not quiet")
-            return
+            print("  does not count: the machine was not quiet")
         entry = {"engine": name, "round": number, "quiet": quiet, "plan": asdict(self._plan)}
         write_json(self._path(name, number), {**entry, **figures})
 
@@ -181,20 +180,29 @@ class Comparison:
         self.not_run[name] = why
         (self._raw / f"{name}.failed").write_text(why, encoding="utf-8")
 
+    def _is_done(self, name: str, number: int) -> bool:
+        return any(entry["round"] == number for entry in self._entries(name))
+
+    def _entries(self, name: str) -> list[dict[str, Any]]:
+        """Return the rounds on disk that count."""
+        paths = sorted(self._raw.glob(f"{name}-[0-9]*.json"))
+        found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        return [entry for entry in found if entry["quiet"] or self._args.noisy]
+
     def _path(self, name: str, number: int) -> Path:
         return Path(self._raw / f"{name}-{number}.json")
 
     def result(self) -> dict[str, Any]:
         """Return what all rounds on disk come to."""
-        rounds: dict[str, list[Mapping[str, Any]]] = {}
-        for name in ENGINES:
-            paths = sorted(self._raw.glob(f"{name}-[0-9]*.json"))
-            rounds[name] = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        rounds: dict[str, list[dict[str, Any]]] = {name: self._entries(name) for name in ENGINES}
+        for name, entries in rounds.items():
             failed = self._raw / f"{name}.failed"
-            if failed.is_file() and not paths:
-                self.not_run[name] = failed.read_text(encoding="utf-8")
-            elif paths:
+            if entries:
                 self.not_run.pop(name, None)
+            elif failed.is_file():
+                self.not_run[name] = failed.read_text(encoding="utf-8")
+            elif name in self._places:
+                self.not_run.setdefault(name, "no round yet, or none while the machine was quiet")
         setup = {"text": TEXT, "tokens": TOKENS, **asdict(self._plan)}
         found = {"bench": "rivals", "setup": setup, **summarise(rounds), "not_run": self.not_run}
         found["all_quiet"] = all(entry["quiet"] for entries in rounds.values() for entry in entries)

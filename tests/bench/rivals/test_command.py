@@ -47,7 +47,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
 
 def test_rounds_take_turns_and_are_not_done_twice(measured: list[str], tmp_path: Path) -> None:
-    """A B, B A; a second call does only what is missing; noise and failures are not kept."""
+    """A B, B A; a second call does only what is missing; noise and failures do not count."""
     venvs = [f"--venv=gpt-sovits-cpufast={tmp_path / 'cpufast'}"]
     venvs += [f"--venv=genie-tts={tmp_path / 'genie'}", "--rounds=2"]
     out, page = tmp_path / "rivals.json", tmp_path / "rivals.html"
@@ -58,6 +58,7 @@ def test_rounds_take_turns_and_are_not_done_twice(measured: list[str], tmp_path:
     result = json.loads(out.read_text())
     assert result["ratios"]["first_audio"] == {"gpt-sovits-cpufast": 0.25}
     assert result["engines"]["ours"]["rounds"] == 2 and "ours-int8" not in result["engines"]
+    assert "quiet" in result["not_run"]["ours-int8"]
     assert "no dictionaries" in result["not_run"]["genie-tts"]
     assert "--venv upstream=PATH" in result["not_run"]["upstream"]
     assert result["all_quiet"] is True and "gpt-sovits-cpufast" in page.read_text()
