@@ -47,7 +47,7 @@ def start_worker(config: EngineConfig, emit: Callable[[Event], None]) -> tuple[W
     except BaseException:
         worker.close()
         raise
-    info = worker.info(loaded.pack, loaded.fingerprint, loaded.sampling)
+    info = worker.info(loaded.pack, loaded.fingerprint, loaded.sampling, loaded.languages)
     return worker, Ready(info, loaded.voices.infos())
 
 
@@ -60,6 +60,7 @@ class _Loaded:
     pack: str
     fingerprint: str
     sampling: Sampling
+    languages: tuple[Language, ...] = ()
 
 
 def _load(config: EngineConfig) -> _Loaded:
@@ -76,7 +77,9 @@ def _load(config: EngineConfig) -> _Loaded:
     pack = load_pack(config.pack)
     backend = create_backend(config.backend, pack, config)
     pack_voices = PackVoices(pack, config.voices_dir)
-    return _Loaded(backend, pack_voices, pack.name, pack.fingerprint, pack.sampling)
+    return _Loaded(
+        backend, pack_voices, pack.name, pack.fingerprint, pack.sampling, tuple(pack.languages)
+    )
 
 
 class _WarmUp:

@@ -38,6 +38,7 @@ class EngineInfo:
     backend: Mapping[str, str]  # runtime, device, precision ... really in use
     notice: str = ""  # "random weights, no speech", or ""
     sampling: Sampling = Sampling()  # the pack's, for requests that do not say
+    languages: tuple[Language, ...] = ()  # the pack was trained on; empty if that is not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from engine.job import Job
 from engine.messages import Event, Failed, Spoken
 from engine.playout import PlayoutClock
 from engine.scheduler import Decode, JobView, Phase, Policy, Prefill, Scheduler, StepCosts
-from engine.types import AudioChunk, FloatArray, Sampling, SentenceJob, Style
+from engine.types import AudioChunk, FloatArray, Language, Sampling, SentenceJob, Style
 from engine.vocoding import VocoderStream
 from engine.voice_source import VoiceSource
 
@@ -154,7 +154,13 @@ class Worker:
                 steps_by_batch=dict(self._steps_by_batch),
             )
 
-    def info(self, pack: str, fingerprint: str, sampling: Sampling) -> EngineInfo:
+    def info(
+        self,
+        pack: str,
+        fingerprint: str,
+        sampling: Sampling,
+        languages: tuple[Language, ...] = (),
+    ) -> EngineInfo:
         """Return what is loaded."""
         config = self._backend.config
         return EngineInfo(
@@ -167,6 +173,7 @@ class Worker:
             backend=self._backend.describe(),
             notice=self._backend.notice,
             sampling=sampling,
+            languages=languages,
         )
 
     # ── lanes ───────────────────────────────────────────────────────────────────────────────────

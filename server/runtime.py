@@ -267,6 +267,11 @@ class Runtime:
         if settings.style not in voice.styles:
             valid = ", ".join(voice.styles)
             raise ClientError("voice_not_found", f"style is {settings.style!r}, valid: {valid}")
+        info = self.engine.info
+        if info.languages and settings.lang not in (Language.AUTO, *info.languages):
+            valid = ", ".join([*info.languages, "auto"])
+            text = f"lang is {settings.lang!r}, valid for the model {info.pack}: {valid}"
+            raise ClientError("unsupported_lang", text)
         spoken = [str(language) for language in self._parts.languages]
         if settings.lang not in (Language.AUTO, *spoken):
             valid = ", ".join([*spoken, "auto"])

@@ -29,6 +29,7 @@ class Script:
         fail_text: A normalized text whose sentence fails after its first chunk.
         hang_text: A normalized text whose sentence never gives anything.
         sampling: Of its pack.
+        languages: Of its pack; empty if that is not known.
     """
 
     tokens_per_chunk: int = 5
@@ -37,6 +38,7 @@ class Script:
     fail_text: str = ""
     hang_text: str = ""
     sampling: Sampling = Sampling()
+    languages: tuple[Language, ...] = ()
 
 
 class ScriptedEngine:
@@ -60,6 +62,7 @@ class ScriptedEngine:
         return EngineInfo(
             *("scripted", "fake", "f" * 8, "v2", RATE_HZ, 4, runtime, "no speech"),
             sampling=self.script.sampling,
+            languages=self.script.languages,
         )
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from engine.types import Sampling
+from engine.types import Language, Sampling
 from server import session
 from server.frames import Flags
 from tests.fakes import Script, ScriptedEngine
@@ -396,6 +396,19 @@ async def test_what_a_client_does_not_say_is_sampled_as_the_pack_says() -> None:
     params = live.engine.jobs[0].params
     sampled = (params.top_k, params.top_p, params.temperature, params.repetition_penalty)
     assert sampled == (15, 0.9, 1.2, 1.05)
+
+
+async def test_a_language_the_pack_was_not_trained_on_is_refused() -> None:
+    """Whatever frontends are installed; AUTO stays allowed."""
+    script = Script(languages=(Language.ZH,))
+    async with serve(script=script) as live, live.session() as client:
+        await client.send("context.open", ctx="a", lang="en")
+        refused = await client.next("error")
+        assert refused["code"] == "unsupported_lang"
+        assert "valid for the model scripted: zh, auto" in refused["message"]
+        await client.send("context.open", ctx="b", lang="auto")
+        await client.send("text", ctx="b", text="好。", end=True)
+        await client.next("context.done")
 
 
 async def test_update_applies_to_the_next_sentence() -> None:
