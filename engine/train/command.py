@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import SovitsError
+from engine.types import Language
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     voice.add_argument("name", help="of the new pack and its voice")
     voice.add_argument("recordings", type=Path, help="folder of recordings")
     voice.add_argument("--list", type=Path, help="path|speaker|language|text of the recordings")
-    voice.add_argument("--acoustic-steps", type=int, default=150)
-    voice.add_argument("--t2s-steps", type=int, default=100)
+    _add_voice_arguments(voice)
     for action in (prepare, tokens, acoustic, t2s, pack, voice):
         action.add_argument("--work", type=Path, default=Path("runs/train"), help="work folder")
     for action in (prepare, pack, voice):
@@ -50,6 +50,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--config", type=Path, help="recipe; the one of nano by default")
     for action in (acoustic, t2s):
         action.add_argument("--minutes", type=float, default=float("inf"), help="stop after")
+
+
+def _add_voice_arguments(voice: argparse.ArgumentParser) -> None:
+    voice.add_argument("--acoustic-steps", type=int, default=150, help="at most")
+    voice.add_argument("--t2s-steps", type=int, default=100, help="at most")
+    voice.add_argument("--batch-size", type=int, default=4, help="less memory: smaller")
+    voice.add_argument("--denoise", action="store_true", help="turn down steady background noise")
+    voice.add_argument("--asr", help="faster-whisper model that transcribes where there is no list")
+    languages = [language for language in Language if language is not Language.AUTO]
+    voice.add_argument("--lang", choices=languages, help="language of recordings without a list")
+    voice.add_argument("--consent", default="", help="who agreed to this use of the voice")
+    voice.add_argument("--voices-dir", type=Path, help="folder of voices")
 
 
 def run(args: argparse.Namespace) -> int:

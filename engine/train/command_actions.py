@@ -5,28 +5,25 @@ from __future__ import annotations
 import argparse
 import logging
 import shutil
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import torch
-from rich.progress import Progress
-from torch import Tensor
+from rich.progress import Progress, TaskID, TimeElapsedColumn
 
+from engine.backends.base import Backend
 from engine.backends.reference import Reference
 from engine.backends.registry import create_backend
 from engine.config import EngineConfig
-from engine.errors import CheckpointError
-from engine.pack import Pack, Part, load_pack, write_pack
+from engine.errors import CheckpointError, VoiceError
+from engine.pack import Pack, Part, load_pack
 from engine.paths import resolve_paths
 from engine.text.frontend import Frontend
 from engine.train import stages
-from engine.train.acoustic import AcousticSettings
 from engine.train.assemble import NANO_SAMPLING, Trained, assemble
-from engine.train.loop import LoopSettings, load_average
+from engine.train.few_shot import FewShot, Tuned, enrol, remember, tune, tuned_pack
+from engine.train.few_shot_report import samples, speak, write_report
+from engine.train.loop import load_average
 from engine.train.prepare import (
-    AUDIO_SUFFIXES,
     Preparation,
     PrepareOptions,
     Skipped,
@@ -34,10 +31,13 @@ from engine.train.prepare import (
     prepare,
     read_list,
 )
+from engine.train.recordings import Found, listed, transcribed
 from engine.train.settings import CONFIGS, Recipe, load_recipe
-from engine.train.store import FeatureStore
-from engine.train.t2s import T2SSettings
-from engine.types import Array
+from engine.train.store import FeatureStore, split
+from engine.train.transcribe import Whisper
+from engine.types import Language
+from engine.voice_files import check_id
+from engine.voices import VoiceStore
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +55,7 @@ def prepare_features(args: argparse.Namespace) -> None:
 def _prepare(
     sources: list[Source], skipped: list[Skipped], work: Path, pack: Pack, options: PrepareOptions
 ) -> Preparation:
-    config = EngineConfig(backend="torch", pack=pack.path, num_slots=1)
-    encoder = create_backend("torch", pack, config).reference
+    encoder = _torch(pack).reference
     assert isinstance(encoder, Reference)
     with Progress() as progress:
         task = progress.add_task("features", total=len(sources))
@@ -124,77 +123,105 @@ def pack(args: argparse.Namespace) -> None:
 
 
 def voice(args: argparse.Namespace) -> None:
-    """Fine-tune a pack on one voice; the new pack needs its voice enrolled."""
-    base = _pack(args.pack)
-    skipped: list[Skipped] = []
-    listing = args.list or args.recordings / "list.txt"
-    if not listing.is_file():
-        raise CheckpointError(
-            f"{listing} does not exist: say what is spoken in each recording, one line per file, "
-            "path|speaker|language|text"
-        )
-    sources = list(read_list(listing, skipped))
-    listed = {source.path.resolve() for source in sources}
-    for path in sorted(args.recordings.iterdir()):
-        if path.suffix.lower() in AUDIO_SUFFIXES and path.resolve() not in listed:
-            skipped.append(Skipped(path.name, f"not named in {listing.name}"))
+    """Fine-tune a pack on one voice, enrol the voice in it, and report."""
+    check_id("voice", args.name)
+    base, paths = _pack(args.pack), resolve_paths(voices_dir=args.voices_dir)
+    plan = FewShot(
+        args.name,
+        acoustic_steps=args.acoustic_steps,
+        t2s_steps=args.t2s_steps,
+        batch_size=args.batch_size,
+        denoise=args.denoise,
+        language=Language(args.lang) if args.lang else None,
+    )
     work = args.work / args.name
-    report = _prepare(sources, skipped, work, base, PrepareOptions(level=True))
-    print(f"{report.seconds / 60:.1f} min of speech")
-    weights = _tensors(base, Part.ACOUSTIC)
-    tune = AcousticSettings(
-        batch_size=4,
-        max_frames=200,
-        slice_frames=100,
-        unit_weight=0.0,
-        prior_share=1.0,
-        frozen=("posterior",),
-    )
-    last = stages.train_acoustic(
-        work, base.config.acoustic, [(tune, _gentle(args.acoustic_steps))], weights
-    )
-    quantizer = stages.load_quantizer(base.config.acoustic, stages.part(weights, "quantizer."))
-    folder = stages.train_t2s(
-        work,
-        base.config.t2s,
-        T2SSettings(batch_size=8, guide_layers=()),
-        _gentle(args.t2s_steps),
-        quantizer,
-        _tensors(base, Part.T2S),
-    )
-    made = _tuned_pack(base, args.name, load_average(last, "acoustic"), load_average(folder, "t2s"))
-    print(f"pack {made.path}; next: sovits-live export {made.path}, then sovits-live voice add")
+    target = paths.packs_dir / args.name
+    if target.exists() and not work.exists():
+        raise CheckpointError(f"there is a pack {args.name!r} already; choose another name")
+    voices = VoiceStore(paths.voices_dir)
+    if (paths.voices_dir / args.name).exists():
+        if voices.record(args.name).pack_name != args.name:
+            raise VoiceError(
+                f"there is a voice {args.name!r} of another pack already; choose another name, or "
+                f"remove it: sovits-live voice remove {args.name}"
+            )
+    remember(work, plan, base)
+    found = _found(args, plan, work)
+    options = PrepareOptions(denoise=plan.denoise, level=True)
+    report = _prepare(list(found.sources), list(found.skipped), work, base, options)
+    print(f"{report.seconds / 60:.1f} min of speech", flush=True)
+    with Progress(*Progress.get_default_columns(), TimeElapsedColumn()) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, done: int, steps: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=steps)
+            bar.update(tasks[what], completed=done)
+
+        tuned = tune(work, base, plan, show)
+    pack = tuned_pack(base, target, tuned)
+    store = FeatureStore(work / "features")
+    made = enrol(_torch(pack), pack, store, args.name, args.consent)
+    voices.save(made, pack.name, replace=True)
+    page = _voice_report(work, base, pack, voices, plan, report, tuned, args.consent)
+    print(f"pack {pack.path}\nvoice {args.name} in {paths.voices_dir}\nreport {page}")
+    print(f"next: sovits-live export {pack.path}, then sovits-live serve --pack {pack.name}")
 
 
-def _gentle(steps: int) -> LoopSettings:
-    """A low rate: what the pack has learned of everybody must not be lost on one voice."""
-    return LoopSettings(
-        steps=steps, learning_rate=5e-5, final_rate=1e-5, warmup_steps=10, ema=0.9, log_every=10
+def _found(args: argparse.Namespace, plan: FewShot, work: Path) -> Found:
+    """Return the utterances: of a list where there is one, else cut and transcribed."""
+    listing = args.list or args.recordings / "list.txt"
+    if args.list is not None or listing.is_file():
+        return listed(args.recordings, listing)
+    print(f"no {listing}: the recordings are transcribed", flush=True)
+    found = transcribed(
+        args.recordings,
+        work / "pieces",
+        args.name,
+        lambda: Whisper(args.asr),
+        plan.language,
+        on_file=lambda name: print(f"  {name}", flush=True),
     )
+    print(f"read {work / 'pieces' / 'list.txt'}: what is wrong there is learnt wrong")
+    return found
 
 
-def _tuned_pack(
-    base: Pack, name: str, acoustic_weights: Mapping[str, Tensor], t2s_weights: Mapping[str, Tensor]
-) -> Pack:
-    """Write the fine-tuned pack beside the user's others."""
-    parts: dict[Part, Mapping[str, Array]] = {
-        part: base.tensors(part) for part in Part if base.has(part)
+def _voice_report(
+    work: Path,
+    base: Pack,
+    pack: Pack,
+    voices: VoiceStore,
+    plan: FewShot,
+    report: Preparation,
+    tuned: Tuned,
+    consent: str,
+) -> Path:
+    """Speak what was held out with the pack as it was and as it is, and write the page."""
+    store = FeatureStore(work / "features")
+    entries = list(store)
+    kept = split(entries, stages.few_held_out(len(entries)))[1][:3] or entries[:2]
+    zero = VoiceStore(work / "zero-shot")
+    backend = _torch(base)
+    zero.save(enrol(backend, base, store, plan.name, consent), base.name, replace=True)
+    texts = [(entry.text, Language(entry.language)) for entry in kept]
+    spoken = {
+        "zero-shot": speak(base, zero.directory, plan.name, texts),
+        "fine-tuned": speak(pack, voices.directory, plan.name, texts),
     }
-    trained = {n: v for n, v in acoustic_weights.items() if not n.startswith("posterior.")}
-    parts[Part.ACOUSTIC] = {n: _half(v) for n, v in trained.items()}
-    parts[Part.T2S] = {n: _half(v) for n, v in t2s_weights.items()}
-    info = replace(base.info, name=name)
-    vocab = base.vocab() if base.has(Part.BERT) else None
-    return write_pack(resolve_paths().packs_dir / name, info, base.config, parts, vocab=vocab)
+    rate_hz = base.sample_rate_hz
+    found = samples(store, kept, spoken, backend.reference, rate_hz)
+    for sample in found:
+        print(f"  similarity {dict(sample.similarity)}  {sample.text:.40}")
+    facts = {
+        "pack": f"{base.name} -> {pack.name}",
+        "speech": f"{report.seconds / 60:.1f} min in {len(store)} utterances",
+        "settings": str(plan),
+    }
+    return write_report(work, plan.name, facts, report.skipped, tuned.outcomes, found, rate_hz)
 
 
-def _half(value: Tensor) -> Array:
-    array: Array = value.detach().numpy()
-    return array.astype(np.float16) if array.dtype.kind == "f" else array
-
-
-def _tensors(base: Pack, part: Part) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(value) for name, value in base.tensors(part).items()}
+def _torch(pack: Pack) -> Backend:
+    return create_backend("torch", pack, EngineConfig("torch", pack.path, num_slots=1))
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:

@@ -60,6 +60,11 @@ def load_data(folder: Path, quantizer: Quantizer | None, *, held_out: int = HELD
     return Data(Corpus.load(store, entries, tokens, places), places, check)
 
 
+def few_held_out(count: int) -> int:
+    """Return how many of a voice's few utterances are kept for checks: a tenth, 0 of under 5."""
+    return max(1, round(count / 10)) if count >= 5 else 0
+
+
 @torch.no_grad()
 def _tokens(quantizer: Quantizer, store: FeatureStore, utterance_id: str) -> IntArray:
     ssl = torch.from_numpy(store.load(utterance_id).ssl.astype(np.float32).T[None])
