@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     speaking.add_argument("--mode", choices=list(StreamMode), default="balanced")
     speaking.add_argument("--speakers", type=Path, metavar="LIST",
                           help="recordings to clone: path|speaker|language|text")  # fmt: skip
+    speaking.add_argument("--clone", default="", help="only these of the speakers, by commas")
     speaking.add_argument("--per-speaker", type=int, default=3, help="lines and language")
     speaking.add_argument("--resynthesis", type=Path, metavar="LIST",
                           help="recordings to speak from their own tokens")  # fmt: skip
@@ -97,6 +98,7 @@ def _speak(args: argparse.Namespace) -> None:
         limit=args.limit,
         voices=tuple(name for name in args.voices.split(",") if name),
         speakers=args.speakers,
+        cloned=tuple(name for name in args.clone.split(",") if name),
         per_speaker=args.per_speaker,
         resynthesis=args.resynthesis,
         runs=args.runs,

@@ -33,6 +33,7 @@ class Plan:
         limit: Lines of each list.
         voices: Only these; all of the pack's by default.
         speakers: List of recordings; each speaker is enrolled from the first one.
+        cloned: Only these of them are enrolled; the others are there to be mistaken for.
         per_speaker: Lines spoken by each of them, in each language.
         resynthesis: List of recordings to speak again from their tokens.
         runs: Utterances that count for length and collapse only.
@@ -43,6 +44,7 @@ class Plan:
     limit: int | None = None
     voices: tuple[str, ...] = ()
     speakers: Path | None = None
+    cloned: tuple[str, ...] = ()
     per_speaker: int = 3
     resynthesis: Path | None = None
     runs: int = 0
@@ -70,7 +72,7 @@ def speak(folder: Folder, settings: Settings, plan: Plan, progress: Progress) ->
         for number in range(plan.runs if voices else 0):
             _run(folder, speaker, settings.params, voices, number, progress)
     if plan.speakers is not None:
-        _clones(folder, settings, read_recorded(plan.speakers), plan.per_speaker, progress)
+        _clones(folder, settings, plan, read_recorded(plan.speakers), progress)
     if plan.resynthesis is not None:
         _resyntheses(folder, settings, read_recorded(plan.resynthesis), progress)
 
@@ -138,17 +140,19 @@ def _keep(
 def _clones(
     folder: Folder,
     settings: Settings,
+    plan: Plan,
     recorded: Sequence[Recorded],
-    per_speaker: int,
     progress: Progress,
 ) -> None:
-    """Enrol every speaker from the first recording and let them speak both languages."""
+    """Enrol speakers from their first recording and let them speak both languages."""
     first = {r.speaker: r for r in reversed(recorded)}
-    speakers = dict(sorted(first.items()))
+    if unknown := sorted(set(plan.cloned) - first.keys()):
+        raise InvalidParameter("clone", unknown[0], ", ".join(sorted(first)))
+    speakers = {name: first[name] for name in sorted(plan.cloned or first)}
     voices_dir = folder.path / "voices"
     names = clone_voices(settings, speakers, voices_dir)
     for rec in recorded:
-        if rec is not first[rec.speaker] and rec.speaker in names:
+        if rec is not first[rec.speaker]:
             original = _original(rec, SPEAKER)
             _keep(folder, original, progress, partial(_copy, rec, SPEAKER))
     lines = {language: read_lines(language) for language in _OTHER}
@@ -160,8 +164,8 @@ def _clones(
                 (Kind.CLONE, rec.language),
                 (Kind.CROSS, _OTHER[rec.language]),
             ):
-                for turn in range(per_speaker):
-                    line = lines[language][(place * per_speaker + turn) % len(lines[language])]
+                for turn in range(plan.per_speaker):
+                    line = lines[language][(place * plan.per_speaker + turn) % len(lines[language])]
                     item = _item(kind, line, name)
                     _keep(
                         folder,

@@ -182,11 +182,9 @@ class _Person:
 
 
 def _people(items: Sequence[Item], judged: Mapping[str, Mapping[str, Any]]) -> dict[str, _Person]:
-    cloned = {item.voice for item in items if item.kind is Kind.CLONE}
     found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for item in items:
-        is_known = item.kind is Kind.ORIGINAL and item.list == SPEAKER and item.id in judged
-        if is_known and item.voice in cloned:
+        if item.kind is Kind.ORIGINAL and item.list == SPEAKER and item.id in judged:
             found[item.voice].append(judged[item.id])
     return {name: _Person(figures) for name, figures in found.items()}
 
