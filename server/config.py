@@ -73,7 +73,7 @@ class ServerSection:
     tls_cert: str | None = None
     tls_key: str | None = None
     drain_s: Seconds = 30.0  # how long open contexts may finish after SIGTERM
-    encoder_threads: Annotated[int, Range(0, 64)] = 2  # 0: encode on the event loop
+    encoder_threads: Annotated[int, Range(0, 64)] = 2  # for Opus; 0: encode on the event loop
     limits: LimitsSection = field(default_factory=LimitsSection)
 
 

@@ -20,7 +20,7 @@ from engine.text.splitter import SentenceSplitter, SplitterOptions
 from engine.types import AudioChunk, Sentence
 from server import messages
 from server.delivery import Delivery
-from server.encoder import AudioEncoder
+from server.encoder import AudioEncoder, Codec
 from server.errors import ERROR_CODES, ClientError
 from server.events import CancelRequested
 from server.pacing import Pacer
@@ -185,7 +185,8 @@ class Utterance:
             encoder,
             self._pacer,
             clock=services.clock,
-            executor=services.encoder_pool,
+            # A chunk of the codecs without state takes the loop less time than a thread's GIL.
+            executor=services.encoder_pool if encoder.codec is Codec.OPUS else None,
             may_batch=settings.framing == "h16",
             on_sent=self._grant,
         )
