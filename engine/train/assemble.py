@@ -20,9 +20,10 @@ from engine.pack import Pack, PackInfo, Part, write_pack
 from engine.tensor_file import to_blocks
 from engine.types import Array, Sampling
 
-# A sentence uses a good part of nano's 512 tokens. Upstream's penalty of 1.35, made for 1024, then
-# leaves the end of the sentence as the likeliest token long before the text is spoken.
-NANO_SAMPLING = Sampling(repetition_penalty=1.05)
+# A sentence uses a good part of nano's tokens. Upstream's penalty of 1.35 then leaves the end of
+# the sentence as the likeliest token long before its text. Fewer choices keep it to the text.
+NANO_SAMPLING = Sampling(top_k=5, temperature=0.7, repetition_penalty=1.0)
+_HEARD = ("decoder.", "quantizer.codebook", "quantizer.project")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,15 +43,15 @@ class Trained:
 def assemble(path: Path, info: PackInfo, trained: Trained, *, replace: bool = False) -> Pack:
     """Write the pack: large matrices as 8-bit blocks where that costs nothing, else float16.
 
-    The decoder and the flow stay float16: their errors would be heard; the encoders' and the
-    T2S's are far below what quantising and sampling do anyway.
+    The decoder stays float16: its errors would be heard. Those of the encoders, the flow and the
+    T2S are far below what quantising and sampling do anyway.
     """
     acoustic = {
         name: value
         for name, value in _numpy(trained.acoustic_weights).items()
         if not name.startswith("posterior.")
     }
-    heard = {n: v for n, v in acoustic.items() if n.startswith(("decoder.", "flow.", "quantizer."))}
+    heard = {n: v for n, v in acoustic.items() if n.startswith(_HEARD)}
     unheard = {n: v for n, v in acoustic.items() if n not in heard}
     parts: dict[Part, dict[str, Array]] = {
         Part.ACOUSTIC: _half(heard) | to_blocks(unheard),

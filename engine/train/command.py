@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_voice_arguments(voice)
     for action in (prepare, tokens, acoustic, t2s, pack, voice):
         action.add_argument("--work", type=Path, default=Path("runs/train"), help="work folder")
-    for action in (prepare, pack, voice):
+    for action in (prepare, acoustic, pack, voice):
         action.add_argument("--pack", help="the pack whose encoders (voice: and weights) are used")
     for action in (tokens, acoustic, t2s, pack):
         action.add_argument("--config", type=Path, help="recipe; the one of nano by default")

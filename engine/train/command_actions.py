@@ -13,8 +13,10 @@ from rich.progress import Progress, TaskID, TimeElapsedColumn
 from engine.backends.base import Backend
 from engine.backends.reference import Reference
 from engine.backends.registry import create_backend
+from engine.backends.torch_reference import load_ssl
 from engine.config import EngineConfig
 from engine.errors import CheckpointError, VoiceError
+from engine.models.whisper import WhisperEncoder
 from engine.pack import Pack, Part, load_pack
 from engine.paths import resolve_paths
 from engine.text.frontend import Frontend
@@ -83,8 +85,13 @@ def tokens(args: argparse.Namespace) -> None:
 def acoustic(args: argparse.Namespace) -> None:
     """Train stage 2."""
     recipe = _recipe(args)
+    encoder = load_ssl(_pack(args.pack))
     stages.train_acoustic(
-        args.work, recipe.acoustic, recipe.acoustic_stages, max_minutes=args.minutes
+        args.work,
+        recipe.acoustic,
+        recipe.acoustic_stages,
+        encoder=encoder if isinstance(encoder, WhisperEncoder) else None,
+        max_minutes=args.minutes,
     )
 
 

@@ -20,11 +20,13 @@ from torch import Tensor
 from engine.errors import CheckpointError
 from engine.model_config import AcousticConfig, T2SConfig
 from engine.models.quantizer import Quantizer
+from engine.models.whisper import WhisperEncoder
 from engine.train import phoneme_times, ssl_tokens
 from engine.train.acoustic import AcousticSettings, AcousticStage
 from engine.train.alignment import segments
 from engine.train.batches import Corpus
 from engine.train.curves import draw_curves
+from engine.train.listener import Listener
 from engine.train.loop import LoopSettings, Run, Stage, load_average
 from engine.train.ssl_tokens import TokenSettings, TokenStage
 from engine.train.store import FeatureStore, split
@@ -123,20 +125,26 @@ def train_acoustic(
     stages: Sequence[tuple[AcousticSettings, LoopSettings]],
     weights: Mapping[str, Tensor] | None = None,
     *,
+    encoder: WhisperEncoder | None = None,
     max_minutes: float = math.inf,
 ) -> Path:
     """Run the acoustic stages one after another; returns the last one's folder.
 
     Args:
         weights: To start from, quantizer included; else the token stage's quantizer is taken.
+        encoder: The one the features were made with; stages with a `speech_weight` need it.
     """
     if weights is None:
         trained = load_average(folder / "tokens", "quantizer")
         weights = {f"quantizer.{name}": value for name, value in trained.items()}
-    data = load_data(folder, load_quantizer(config, part(weights, "quantizer.")))
+    quantizer = load_quantizer(config, part(weights, "quantizer."))
+    data = load_data(folder, quantizer)
     for index, (settings, loop) in enumerate(stages, 1):
         target = folder / f"acoustic-{index}"
-        stage = AcousticStage(config, settings, loop, data.train, weights)
+        listener = None
+        if settings.speech_weight > 0 and encoder is not None:
+            listener = Listener(encoder, quantizer, config.sample_rate_hz)
+        stage = AcousticStage(config, settings, loop, data.train, weights, listener)
         run_stage(target, stage, loop, {"settings": asdict(settings)}, max_minutes=max_minutes)
         weights = load_average(target, "acoustic")
     return target

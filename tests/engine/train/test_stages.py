@@ -112,4 +112,4 @@ def test_nano_recipe_fits_together() -> None:
     """The committed recipe loads, and its T2S speaks the quantizer's tokens."""
     recipe = load_recipe(Path(CONFIGS / "nano.toml"))
     assert recipe.t2s.vocab_size == recipe.acoustic.codebook_size + 1
-    assert [s.prior_share for s, _ in recipe.acoustic_stages] == [0.0, 0.6, 1.0]
+    assert [s.prior_share for s, _ in recipe.acoustic_stages] == [0.0, 0.6, 1.0, 1.0]
