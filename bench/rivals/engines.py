@@ -274,9 +274,9 @@ ENGINES: Mapping[str, Engine] = {
     engine.name: engine
     for engine in (
         Engine("ours", "native", _ours("fp32"), _prepare_ours, voice=lambda place: VOICE,
-               silence_s=0.1, health="/readyz", folder="ours", is_ours=True),
+               health="/readyz", folder="ours", is_ours=True),
         Engine("ours-int8", "native", _ours("int8"), _prepare_ours, voice=lambda place: VOICE,
-               silence_s=0.1, health="/readyz", folder="ours", is_ours=True),
+               health="/readyz", folder="ours", is_ours=True),
         Engine(UPSTREAM, "api_v2", _upstream, options=_public_options),
         Engine("gpt-sovits-cpufast", "api_v2", _cpufast, options=_public_options),
         Engine("gsv-tts-lite", "api_v2", _library("gsv-tts-lite", {

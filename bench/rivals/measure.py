@@ -77,12 +77,13 @@ def _driver(engine: Engine, place: Place, port: int, plan: Plan) -> Driver:
 
 def _level(driver: Driver, load: Load, served: Served, parts: Path) -> dict[str, Any]:
     watch = QuietWatch(served.cpu_s)
-    begun_s = time.perf_counter()
+    begun_s, cpu_s = time.perf_counter(), served.cpu_s()
     outcome: Outcome = asyncio.run(driver.run(load))
     return {
         "clients": load.clients,
         "others_share": watch.share(),
         "wall_s": time.perf_counter() - begun_s,
+        "cpu_s": served.cpu_s() - cpu_s,  # warm-ups too
         "runs": [as_raw(run) for run in outcome.runs],
         "parts": part_seconds(parts, time.perf_counter() - outcome.wall_s),
         "is_alive": served.is_alive,

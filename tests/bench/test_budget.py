@@ -54,6 +54,8 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
 
         def call(self: FakeAcoustic, *args: Any) -> Any:
             found["networks"] += 1
+            if name == "prior" and not found["first_tokens"]:
+                found["first_tokens"] = len(args[0])
             return network(self, *args)
 
         return call
@@ -67,6 +69,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
 
     def counted_decoder(self: FakeAcoustic, latent: FloatArray, style: FloatArray) -> FloatArray:
         found["frames"] += latent.shape[1]
+        found["first_frames"] = found["first_frames"] or latent.shape[1]
         found["networks"] += 1
         return decoder(self, latent, style)
 
@@ -91,6 +94,21 @@ async def test_the_engine_does_each_token_once_and_few_frames_twice(counts: Coun
     within("decoder_frames_per_frame", counts["frames"] / (tokens * FRAMES_PER_TOKEN))
     within("engine_chunks_per_audio_s", len(chunks) / audio_s)
     within("network_calls_per_chunk", counts["networks"] / len(chunks))
+
+
+async def test_the_first_packet_costs_the_same_for_any_length_of_text(counts: Counter[str]) -> None:
+    """It waits for as many tokens and as few frames with 10 phonemes as with 64."""
+    engine = ThreadEngine(EngineConfig(backend="fake", fake=FakeScript(tokens_per_phoneme=4)))
+    await engine.start()
+    firsts = []
+    for count in (10, 64):
+        counts.clear()
+        async with engine.synthesize(make_job(*range(20, 20 + count))) as stream:
+            await collect(stream)
+        firsts.append((counts["first_tokens"], counts["first_frames"]))
+    await engine.close()
+    assert firsts[0] == firsts[1] and min(firsts[0]) > 0
+    within("tokens_of_the_first_packet", firsts[0][0])
 
 
 class CountingSink:
