@@ -7,8 +7,8 @@ initializer, so weights are on disk once however many graphs use them:
     transpose PART TENSOR       a matrix, transposed
     weight_norm PART TENSOR     the product of TENSOR.original0 (length) and .original1 (direction)
     batch_norm PART TENSOR NORM a kernel scaled by the batch norm after it
-    blocks PART TENSOR          a matrix [N, K] as 8-bit blocks, uint8 [N, K / 32, 32]
-    scales PART TENSOR          the scales of these blocks, float32 [N, K / 32]
+    blocks PART TENSOR SIZE     a matrix [N, K] as 8-bit blocks, uint8 [N, K / SIZE, SIZE]
+    scales PART TENSOR SIZE     the scales of these blocks, float32 [N, K / SIZE]
     sinusoid ROWS FREQUENCIES   a table of positions; float32 radians per position, in base64
 """
 
@@ -21,10 +21,10 @@ import numpy as np
 
 from engine.errors import CheckpointError
 from engine.pack import Pack
-from engine.tensor_file import TensorFile
+from engine.tensor_file import BLOCK, TensorFile
 from engine.types import Array, FloatArray
 
-BLOCK = 32  # weights that share a scale; the smallest ONNX Runtime has, and the most accurate
+_OLD_BLOCK = "32"  # in recipes that do not say how many weights share a scale
 _ZERO = 128  # what stands for 0 in the unsigned blocks
 _LEVELS = 127
 _NORM_EPS = 1e-5  # of every batch norm here
@@ -65,16 +65,22 @@ class GraphWeights:
                     self._tensor(part, f"{norm}.weight"), self._tensor(part, f"{norm}.running_var")
                 )
                 return scaled(self._tensor(part, name), scale)
-            case ["blocks", part, name]:
-                return to_blocks(self._tensor(part, name))[0]
-            case ["scales", part, name]:
-                return to_blocks(self._tensor(part, name))[1]
+            case ["blocks" | "scales" as what, part, name, *size]:
+                blocks, scales = to_blocks(self._tensor(part, name), int((*size, _OLD_BLOCK)[0]))
+                return blocks if what == "blocks" else scales
         raise CheckpointError(f"unknown recipe {recipe!r} in a graph's manifest; export again")
 
+    def stored_block(self, part: str, name: str) -> int | None:
+        """Return how many weights of a tensor share a scale in the pack; None: stored in full."""
+        return BLOCK if self._file(part).is_in_blocks(name) else None
+
     def _tensor(self, part: str, name: str) -> Array:
+        return self._file(part).tensor(name)
+
+    def _file(self, part: str) -> TensorFile:
         if part not in self._files:
             self._files[part] = TensorFile(self._pack.path / f"{part}.safetensors")
-        return self._files[part].tensor(name)
+        return self._files[part]
 
 
 def weight_norm(length: FloatArray, direction: FloatArray) -> FloatArray:
@@ -100,10 +106,10 @@ def scaled(kernel: FloatArray, scale: FloatArray) -> FloatArray:
     return product
 
 
-def to_blocks(matrix: FloatArray) -> tuple[Array, FloatArray]:
-    """Return uint8 [N, K / 32, 32] around 128 and float32 scales [N, K / 32] of a matrix [N, K]."""
+def to_blocks(matrix: FloatArray, size: int) -> tuple[Array, FloatArray]:
+    """Return a matrix [N, K] as uint8 [N, K / size, size] around 128, and float32 [N, K / size]."""
     rows, columns = matrix.shape
-    padded = np.pad(matrix, ((0, 0), (0, -columns % BLOCK))).reshape(rows, -1, BLOCK)
+    padded = np.pad(matrix, ((0, 0), (0, -columns % size))).reshape(rows, -1, size)
     scales = np.abs(padded).max(axis=2) / np.float32(_LEVELS)
     divisor = np.where(scales > 0, scales, np.float32(1.0))[:, :, None]
     levels = np.rint(padded / divisor) + np.float32(_ZERO)

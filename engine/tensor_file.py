@@ -59,6 +59,10 @@ class TensorFile:
             raise self._damaged(error) from None
         return stored.astype(np.float32) if stored.dtype.kind == "f" else stored
 
+    def is_in_blocks(self, name: str) -> bool:
+        """Tell whether a tensor is stored as 8-bit blocks."""
+        return name + SCALES in self._names
+
     def _damaged(self, error: Exception) -> CheckpointError:
         return CheckpointError(f"{self._path}: cannot be read ({error}); import it again")
 

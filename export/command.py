@@ -16,12 +16,21 @@ from engine.manifest import GraphRecord
 from engine.pack import Pack, load_pack
 from engine.paths import resolve_paths
 
+TARGETS = ("cpu", "cuda", "tensorrt")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `sovits-live export`."""
     parser.add_argument("pack", help="a pack's name, or its folder")
     parser.add_argument(
-        "--no-int8", action="store_true", help="leave out the 8-bit variants of the T2S graphs"
+        "--for",
+        dest="target",
+        choices=TARGETS,
+        default="cpu",
+        help="cpu: with 8-bit variants; cuda, tensorrt: for a KV cache that stays on the device",
+    )
+    parser.add_argument(
+        "--no-int8", action="store_true", help="leave out the 8-bit variants"
     )
     parser.add_argument(
         "--official", type=Path, metavar="FOLDER", help="write NAME.ckpt and NAME.pth here instead"
@@ -42,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     def report(record: GraphRecord) -> None:
         megabytes = record.num_bytes / 1e6
         print(
-            f"  {record.graph:<9}{record.precision:<6}{megabytes:8.1f} MB   "
+            f"  {record.graph:<14}{record.precision:<6}{megabytes:8.1f} MB   "
             f"error against torch {record.error:.1e}",
             flush=True,
         )
@@ -53,8 +62,10 @@ def run(args: argparse.Namespace) -> int:
             _official(pack, args.official, args.replace)
             return 0
         print(f"{pack.name} ({pack.family})", flush=True)
-        export_pack(pack, int8=not args.no_int8, on_graph=report)
-        if not args.no_int8:
+        # Neither GPU runtime has kernels for the 8-bit graphs.
+        int8 = args.target == "cpu" and not args.no_int8
+        export_pack(pack, int8=int8, on_device=args.target != "cpu", on_graph=report)
+        if int8:
             found = token_agreement(pack)
             print(
                 f"  int8 chooses the token of fp32 in {found.same_choice:.1%} of {found.steps} "

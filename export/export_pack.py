@@ -16,7 +16,7 @@ from engine.manifest import FORMAT, ExportManifest, GraphRecord
 from engine.models.acoustic import AcousticNetwork
 from engine.models.t2s import T2S
 from engine.pack import Pack, Part
-from export.graphs import GraphSpec, acoustic_graphs, t2s_graphs
+from export.graphs import GraphSpec, acoustic_graphs, device_graphs, t2s_graphs
 from export.quantize import quantize_weights
 from export.reference_graphs import reference_graphs
 from export.share_weights import WeightIndex
@@ -25,14 +25,16 @@ from export.to_onnx import export_graph
 logger = logging.getLogger(__name__)
 
 TOOLS = ("torch", "onnx", "onnxruntime")
-# The T2S is bound by the bytes of its weights; elsewhere 8 bits bring nothing.
-QUANTIZED = ("prefill", "step")
+# The T2S is bound by the bytes of its weights; BERT is 1.3 GB of them. Elsewhere 8 bits bring
+# nothing.
+QUANTIZED = ("prefill", "step", "bert")
 
 
 def export_pack(
     pack: Pack,
     *,
     int8: bool = True,
+    on_device: bool = False,
     on_graph: Callable[[GraphRecord], None] = lambda record: None,
 ) -> ExportManifest:
     """Write every graph of `pack` and check each against torch.
@@ -40,7 +42,8 @@ def export_pack(
     The folder appears whole or not at all.
 
     Args:
-        int8: Also write the 8-bit variants of the T2S graphs.
+        int8: Also write the 8-bit variants of the T2S graphs and of BERT.
+        on_device: Also write the graphs of a KV cache that stays on a GPU.
         on_graph: Told of each graph as it is done.
 
     Raises:
@@ -54,7 +57,7 @@ def export_pack(
         folder = Path(name) / target.name
         folder.mkdir(mode=0o755)
         records: list[GraphRecord] = []
-        for spec in _specs(pack, *networks):
+        for spec in _specs(pack, *networks, on_device=on_device):
             if spec.part not in indices:
                 indices[spec.part] = WeightIndex(pack, (spec.part,))
             records.append(export_graph(spec, folder, indices[spec.part], weights))
@@ -91,10 +94,11 @@ def _load(pack: Pack) -> tuple[T2S, AcousticNetwork]:
     return t2s.eval().requires_grad_(False), acoustic
 
 
-def _specs(pack: Pack, t2s: T2S, acoustic: AcousticNetwork) -> list[GraphSpec]:
+def _specs(pack: Pack, t2s: T2S, acoustic: AcousticNetwork, *, on_device: bool) -> list[GraphSpec]:
     torch.set_num_threads(1)  # small graphs; more threads only get in each other's way
     return [
         *t2s_graphs(t2s, pack.config),
+        *(device_graphs(t2s, pack.config) if on_device else ()),
         *acoustic_graphs(acoustic),
         *reference_graphs(pack),
     ]

@@ -5,6 +5,9 @@ graphs serves every runtime:
 
     prefill   phoneme_ids, bert?, prompt_tokens          -> logits, key_i, value_i (per layer)
     step      tokens, position, mask, key_i, value_i     -> logits, new_key_i, new_value_i
+    step_in_place   tokens, position, length, key_i, value_i -> logits, key_i_now, value_i_now
+    fill      cache, rows, slot                          -> cache_now
+    choose    logits, noise, seen, may_end, penalty, top_p, temperature, top_k -> token, best
     text      phoneme_ids, style                         -> keys, values, text_style
     prior     tokens, keys, values, text_style           -> mean, log_std, attention
     flow      latent, style                              -> flowed
@@ -23,17 +26,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from engine.model_config import AcousticConfig, ModelConfig, T2SConfig
 from engine.models.acoustic import AcousticNetwork
 from engine.models.prior import TextMemory
-from engine.models.t2s import T2S
+from engine.models.t2s import T2S, write_rows
+from engine.models.token_choice import TokenChoice
 from engine.pack import Part
 
 Dim = torch.export.Dim
 # Sequences of length 1 are ordinary (one token left at a sentence's end), so no graph may
 # specialise on the length it was traced with; example lengths are all different and above 1.
-_PHONEMES, _TOKENS, _PAST, _FRAMES, _ROWS = 11, 7, 9, 13, 3
+_PHONEMES, _TOKENS, _PAST, _FRAMES, _ROWS, _CAPACITY = 11, 7, 9, 13, 3, 32
+OPSET = 20  # the newest that ONNX Runtime, OpenVINO and TensorRT all take for these graphs
+_OPSET_IN_PLACE = 24  # the first with TensorScatter, which TensorRT turns into a KV-cache update
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,7 @@ class GraphSpec:
     dynamic: Mapping[str, Mapping[int, Any]]
     outputs: tuple[str, ...]
     part: Part = Part.ACOUSTIC  # whose weights it has
+    opset: int = OPSET
 
 
 class Prefill(nn.Module):
@@ -78,6 +86,46 @@ class Step(nn.Module):
         layers = len(past) // 2
         logits, cache = self.t2s.step(tokens, position, mask, past[:layers], past[layers:])
         return (logits, *cache.keys, *cache.values)
+
+
+class StepInPlace(nn.Module):
+    """T2S.step_in_place; each cache and what comes of it may be bound to the same memory."""
+
+    def __init__(self, t2s: T2S) -> None:
+        super().__init__()
+        self.t2s = t2s
+
+    def forward(self, tokens: Tensor, position: Tensor, length: Tensor, *past: Tensor) -> Any:
+        """Return logits and the caches."""
+        layers = len(past) // 2
+        write = _write_exported if torch.compiler.is_exporting() else write_rows
+        logits, cache = self.t2s.step_in_place(
+            tokens, position, length, past[:layers], past[layers:], write
+        )
+        return (logits, *cache.keys, *cache.values)
+
+
+def _write_exported(cache: Tensor, rows: Tensor, length: Tensor) -> Tensor:
+    """Return `write_rows` as the operator that works in place where memory is shared."""
+    written: Tensor = torch.onnx.ops.symbolic(
+        "TensorScatter",
+        (cache, rows, length),
+        {"axis": 2},
+        dtype=cache.dtype,
+        shape=cache.shape,
+        version=_OPSET_IN_PLACE,
+    )
+    return written
+
+
+class Fill(nn.Module):
+    """One layer's keys or values of a prefill put into its slot; the rest of the slot is zero."""
+
+    def forward(self, cache: Tensor, rows: Tensor, slot: Tensor) -> Tensor:
+        """Return the cache [B, N, C, D] with rows [1, N, L, D] at slot, int64 [1]."""
+        padded = F.pad(rows, (0, 0, 0, cache.shape[2] - rows.shape[2]))
+        is_slot = torch.arange(cache.shape[0]) == slot
+        return torch.where(is_slot[:, None, None, None], padded, cache)
 
 
 class Text(nn.Module):
@@ -190,6 +238,60 @@ def t2s_graphs(t2s: T2S, config: ModelConfig) -> list[GraphSpec]:
             Part.T2S,
         ),
     ]
+
+
+def device_graphs(t2s: T2S, config: ModelConfig) -> list[GraphSpec]:
+    """Return the graphs of a state that never leaves its device: step_in_place, fill, choose."""
+    sizes = config.t2s
+    shape = (_ROWS, sizes.num_heads, _CAPACITY, sizes.hidden_dim // sizes.num_heads)
+    keys = [f"key_{layer}" for layer in range(sizes.num_layers)]
+    values = [f"value_{layer}" for layer in range(sizes.num_layers)]
+    caches = {name: _values(*shape) for name in (*keys, *values)}
+    rows, capacity = Dim("rows", min=1), Dim("capacity", min=_CAPACITY)
+    index = torch.arange(_ROWS)
+    return [
+        GraphSpec(
+            "step_in_place",
+            StepInPlace(t2s),
+            {"tokens": index, "position": index + 2, "length": index + 5, **caches},
+            {
+                **dict.fromkeys(("tokens", "position", "length"), {0: rows}),
+                **dict.fromkeys(caches, {0: rows, 2: capacity}),
+            },
+            ("logits", *(f"{name}_now" for name in caches)),
+            Part.T2S,
+            _OPSET_IN_PLACE,
+        ),
+        GraphSpec(
+            "fill",
+            Fill(),
+            {
+                "cache": _values(*shape),
+                "rows": _values(1, shape[1], _PAST, shape[3]),
+                "slot": torch.zeros(1, dtype=torch.int64),
+            },
+            {"cache": {0: rows, 2: capacity}, "rows": {2: Dim("length", min=1)}, "slot": {}},
+            ("cache_now",),
+            Part.T2S,
+        ),
+        _choose(sizes.vocab_size),
+    ]
+
+
+def _choose(vocab_size: int) -> GraphSpec:
+    inputs = {
+        "logits": 3 * _values(_ROWS, vocab_size),
+        "noise": _values(_ROWS, vocab_size).abs() + 0.1,
+        "seen": _values(_ROWS, vocab_size) > 0.5,
+        "may_end": torch.arange(_ROWS) > 0,
+        "penalty": torch.full((_ROWS,), 1.35),
+        "top_p": torch.full((_ROWS,), 0.9),
+        "temperature": torch.full((_ROWS,), 0.8),
+        "top_k": torch.arange(_ROWS) + 5,
+    }
+    rows = Dim("rows", min=1)
+    dynamic = {name: {0: rows} for name in inputs}
+    return GraphSpec("choose", TokenChoice(), inputs, dynamic, ("token", "best"), Part.T2S)
 
 
 def _step_inputs(sizes: T2SConfig, past: Sequence[str]) -> dict[str, Tensor]:

@@ -21,7 +21,6 @@ from engine.types import Array
 from export.graphs import GraphSpec
 from export.share_weights import WeightIndex, drop_notes, take_weights
 
-OPSET = 20  # the newest that ONNX Runtime, OpenVINO and TensorRT all take for these graphs
 # Sums run in another order; anything above this is a wrong graph, not rounding.
 MAX_ERROR_FP32 = 2e-4
 
@@ -55,7 +54,7 @@ def export_graph(
         file=path.name,
         sha256=hash_file(path),
         num_bytes=path.stat().st_size,
-        opset=OPSET,
+        opset=spec.opset,
         inputs=describe_tensors(spec.inputs),
         outputs=describe_tensors(dict(zip(spec.outputs, outputs, strict=True))),
         weights=recipes,
@@ -83,7 +82,7 @@ def trace(spec: GraphSpec) -> ir.Model:
             input_names=names,
             output_names=list(spec.outputs),
             dynamic_shapes=dynamic,
-            opset_version=OPSET,
+            opset_version=spec.opset,
             dynamo=True,
             verbose=False,
         )

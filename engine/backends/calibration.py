@@ -1,7 +1,8 @@
-"""Chooses the precision of the T2S by timing it here, once per pack, machine and runtime.
+"""Choices made by timing them here, once per pack, machine and runtime.
 
 8-bit weights are read four times faster, but how fast they are used depends on the processor's
-integer instructions. The choice is kept in the pack's `cache` folder where that can be written.
+integer instructions; a decoder in bfloat16 takes half the time where the processor computes in it
+and longer where not. Choices are kept in the pack's `cache` folder where that can be written.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,12 +44,50 @@ def calibrated_precision(
     if len(candidates) < 2:
         return candidates[0] if candidates else "fp32"
     key = "/".join((manifest.pack_fingerprint[:16], ort.__version__, _processor(), str(threads)))
-    if (known := _read(folder).get(key)) in candidates:
+    return _fastest(
+        folder,
+        key,
+        candidates,
+        lambda: time_steps({name: open_step(name) for name in candidates}),
+        "T2S step",
+    )
+
+
+def calibrated_runtime(
+    folder: Path,
+    manifest: ExportManifest,
+    versions: Mapping[str, str],
+    time_decoders: Callable[[], dict[str, float]],
+    threads: int,
+) -> str:
+    """Return the runtime whose decoder is fastest here.
+
+    Args:
+        folder: Where the choice is kept; made if it can be.
+        versions: Of the runtimes to choose from; another version is another choice.
+        time_decoders: Returns the seconds of one decoder call in each of them.
+        threads: Of the decoder.
+    """
+    named = " ".join(f"{name} {version}" for name, version in versions.items())
+    key = "/".join(("decoder", manifest.pack_fingerprint[:16], named, _processor(), str(threads)))
+    return _fastest(folder, key, list(versions), time_decoders, "decoder")
+
+
+def _fastest(
+    folder: Path,
+    key: str,
+    candidates: Sequence[str],
+    measure: Callable[[], dict[str, float]],
+    what: str,
+) -> str:
+    """Return the choice kept under `key`, or make it and keep it."""
+    known = _read(folder).get(key, "")
+    if known in candidates:
         return known
-    times = time_steps({name: open_step(name) for name in candidates})
+    times = measure()
     chosen = min(times, key=lambda name: times[name])
     listing = ", ".join(f"{name} {seconds * 1e3:.2f} ms" for name, seconds in times.items())
-    logger.info("T2S step: %s; using %s", listing, chosen)
+    logger.info("%s: %s; using %s", what, listing, chosen)
     _write(folder, {**_read(folder), key: chosen})
     return chosen
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import onnxruntime as ort
 
+from engine.backends.base import SemanticDecoder
 from engine.backends.calibration import calibrated_precision
 from engine.backends.memory import limit_arenas, trim
 from engine.backends.onnx_acoustic import AcousticSizes, OnnxAcoustic
@@ -19,6 +20,7 @@ from engine.manifest import ExportManifest, check_file
 from engine.model_config import ModelConfig
 from engine.pack import Pack
 
+QUANTIZED_GRAPHS = ("prefill", "step", "bert")
 ACOUSTIC_GRAPHS = ("text", "prior", "flow", "decoder")
 
 
@@ -37,27 +39,39 @@ class OnnxBackend:
         self.config: ModelConfig = pack.config
         self.notice = pack.notice
 
-        open_graph = graph_opener(pack, manifest, provider)
-        precision = options.precision
+        self._precision: Mapping[str, str] = precision_of(manifest, "fp32")
+        self.semantic = self._open_semantic(pack, manifest, options)
+        self.acoustic = self._open_acoustic(pack, manifest, options)
+        open_graph = graph_opener(pack, manifest)
+        self.reference = OnnxReference(
+            pack,
+            lambda graph: open_graph(
+                graph, options.semantic_threads, self._precision.get(graph, "fp32")
+            ),
+        )
+        trim()
+
+    def _open_semantic(
+        self, pack: Pack, manifest: ExportManifest, options: BackendOptions
+    ) -> SemanticDecoder:
+        """Return the T2S stage in the precision that is wanted, or that is fastest here."""
+        open_graph = graph_opener(pack, manifest, self._provider)
+        threads, precision = options.semantic_threads, options.precision
         if precision == "auto":
             precision = calibrated_precision(
                 pack.path / "cache",
                 manifest,
-                lambda name: open_graph("step", options.semantic_threads, name),
-                options.semantic_threads,
+                lambda name: open_graph("step", threads, name),
+                threads,
             )
         self._precision = precision_of(manifest, precision)
-        semantic = options.semantic_threads
-        self.semantic = OnnxSemantic(
+        return OnnxSemantic(
             pack.config.t2s,
-            open_graph("prefill", semantic, self._precision["prefill"]),
-            open_graph("step", semantic, self._precision["step"]),
+            open_graph("prefill", threads, self._precision["prefill"]),
+            open_graph("step", threads, self._precision["step"]),
             num_slots=options.num_slots,
             max_positions=options.max_positions,
         )
-        self.acoustic = self._open_acoustic(pack, manifest, options)
-        self.reference = OnnxReference(pack, lambda graph: open_graph(graph, semantic))
-        trim()
 
     def _open_acoustic(
         self, pack: Pack, manifest: ExportManifest, options: BackendOptions
@@ -109,10 +123,11 @@ def graph_opener(pack: Pack, manifest: ExportManifest, provider: str = CPU) -> O
 
 
 def precision_of(manifest: ExportManifest, wanted: str) -> Mapping[str, str]:
-    """Return the precision of each T2S graph: `wanted` where it was exported, else fp32."""
+    """Return the precision of each graph with a choice: `wanted` where it was exported."""
     return {
-        graph: wanted if wanted in manifest.precisions(graph) else "fp32"
-        for graph in ("prefill", "step")
+        graph: wanted if wanted in found else "fp32"
+        for graph in QUANTIZED_GRAPHS
+        if (found := manifest.precisions(graph))
     }
 
 

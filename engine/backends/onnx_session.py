@@ -11,6 +11,9 @@ from engine.errors import BackendUnavailable, CheckpointError
 from engine.types import Array
 
 CPU = "CPUExecutionProvider"
+# It moves the factor of attention scores into the product, whose fast kernel for one row takes
+# none: 2.3 ms of a 9.5 ms step against 0.9.
+_HARMFUL = ["MatMulScaleFusion"]
 
 
 def open_session(
@@ -38,10 +41,12 @@ def open_session(
     providers = [provider] if provider == CPU else [provider, CPU]
     try:
         options.add_external_initializers(list(arrays), values)
-        session = ort.InferenceSession(str(path), options, providers=providers)
+        session = ort.InferenceSession(
+            str(path), options, providers=providers, disabled_optimizers=_HARMFUL
+        )
     except Exception as error:  # its exceptions have no public base class
         raise CheckpointError(f"{path}: ONNX Runtime cannot open it ({error})") from error
-    active = session.get_providers()[0]
+    active = session.get_providers()[0]  # ONNX Runtime falls back to the CPU without an error
     if active != provider:
         raise BackendUnavailable(
             f"ONNX Runtime did not start {provider} (active: {active}); install a build that has "

@@ -60,8 +60,14 @@ class BackendEntry:
 
 
 BACKENDS: Mapping[str, BackendEntry] = {
+    "auto": BackendEntry(
+        "engine.backends.auto_backend", ("onnxruntime",), "pip install onnxruntime"
+    ),
     "onnxruntime": BackendEntry(
         "engine.backends.onnx_backend", ("onnxruntime",), "pip install onnxruntime"
+    ),
+    "onnxruntime_cuda": BackendEntry(
+        "engine.backends.onnx_cuda_backend", ("onnxruntime",), "pip install onnxruntime-gpu"
     ),
     "openvino": BackendEntry(
         "engine.backends.openvino_backend",

@@ -6,9 +6,10 @@ positions of their own, each from 0, scaled by a learned alpha.
 
 `prefill` runs the prefix and returns the key/value rows of every layer; `step` adds one token per
 batch row. `step` never writes to the past: it reads it through an additive mask and returns the new
-rows, so one graph serves a growing past and a preallocated buffer, and an exporter needs nothing
-else. Attention is spelled out (matrix product, softmax, matrix product) to leave no choice of
-kernel to the shape of the batch.
+rows, so one graph serves a growing past and a preallocated buffer. `step_in_place` returns whole
+caches with the new rows in them, for devices where a cache stays at one address. Attention is
+spelled out (matrix product, softmax, matrix product) to leave no choice of kernel to the shape of
+the batch.
 
 Shapes: B rows, P phonemes, T tokens, S = P + T positions, C past positions, H hidden, N heads,
 D = H / N, V vocabulary.
@@ -18,8 +19,8 @@ Source: upstream AR/models/t2s_model.py and AR/modules @48b1a01 (facts and maths
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,10 @@ from torch.nn import functional as F
 from engine.model_config import T2SConfig
 
 IGNORED = -100  # target of a padded position, as `cross_entropy` ignores it by default
+
+
+# (cache [B, N, C, D], rows [B, N, 1, D], positions int64 [B]) -> the cache with the rows written.
+WriteRows: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class CacheRows(NamedTuple):
@@ -102,9 +107,34 @@ class T2SLayer(nn.Module):
         Returns:
             The output [B, 1, H], the new key and value rows [B, N, 1, D].
         """
-        query, key, value = self.project(x)
+        query, key, value = self.project_one(x)
         context = self.attend(query, key, value, past_key, past_value, mask)
         return self.finish(x, context), key, value
+
+    def step_in_place(
+        self,
+        x: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        mask: Tensor,
+        length: Tensor,
+        write: WriteRows,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Run one new position per row against caches that it is written to.
+
+        Args:
+            x: float32 [B, 1, H].
+            keys: float32 [B, N, C, D], as is `values`.
+            mask: Additive over the cache, the new position included, float32 [B, 1, 1, C].
+            length: int64 [B], where each row's new position goes.
+
+        Returns:
+            The output [B, 1, H] and the caches as they are now.
+        """
+        query, key, value = self.project_one(x)
+        keys, values = write(keys, key, length), write(values, value, length)
+        weights = torch.softmax(query @ keys.transpose(2, 3) * self.scale + mask, dim=-1)
+        return self.finish(x, weights @ values), keys, values
 
     def attend(
         self,
@@ -128,9 +158,20 @@ class T2SLayer(nn.Module):
         query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
         return query, key, value
 
+    def project_one(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `project` does for [B, 1, H]; with one position nothing has to be moved."""
+        hidden = self.num_heads * self.head_dim
+        query, key, value = (
+            part.view(-1, self.num_heads, 1, self.head_dim) for part in self.qkv(x).split(hidden, 2)
+        )
+        return query, key, value
+
     def finish(self, x: Tensor, context: Tensor) -> Tensor:
         """Return the layer's output from its input [B, S, H] and the heads' [B, N, S, D]."""
-        merged = context.transpose(1, 2).flatten(2)
+        if x.shape[1] == 1:
+            merged = context.reshape(-1, 1, self.num_heads * self.head_dim)
+        else:
+            merged = context.transpose(1, 2).flatten(2)
         x = self.attention_norm(x + self.dropout(self.out(merged)))
         inner = self.dropout(F.relu(self.ffn_in(x)))
         normed: Tensor = self.ffn_norm(x + self.dropout(self.ffn_out(inner)))
@@ -219,6 +260,36 @@ class T2S(nn.Module):
             cache.values.append(value)
         return self.head(x[:, 0]), cache
 
+    def step_in_place(
+        self,
+        tokens: Tensor,
+        position: Tensor,
+        length: Tensor,
+        keys: Sequence[Tensor],
+        values: Sequence[Tensor],
+        write: WriteRows,
+    ) -> tuple[Tensor, CacheRows]:
+        """Append one token to each row of caches of a fixed size; see `step`.
+
+        Args:
+            length: int64 [B], filled positions of each row.
+            keys: Per layer float32 [B, N, C, D], finite everywhere; `values` likewise.
+
+        Returns:
+            Logits of the next token [B, V] and the caches as they are now.
+        """
+        x = self.token_position(self.token_embedding(tokens[:, None]), position[:, None])
+        column = torch.arange(keys[0].shape[2], device=tokens.device)
+        zero = torch.zeros((), dtype=x.dtype, device=x.device)
+        mask = torch.where(column[None, :] <= length[:, None], zero, -math.inf)[:, None, None, :]
+        cache = CacheRows([], [])
+        for layer, layer_keys, layer_values in zip(self.layers, keys, values, strict=True):
+            assert isinstance(layer, T2SLayer)
+            x, key, value = layer.step_in_place(x, layer_keys, layer_values, mask, length, write)
+            cache.keys.append(key)
+            cache.values.append(value)
+        return self.head(x[:, 0]), cache
+
     def forward_train(
         self,
         phonemes: Tensor,
@@ -253,6 +324,12 @@ class T2S(nn.Module):
         x = torch.cat((x[:, :num_phonemes].gather(1, last_text), x[:, num_phonemes:]), dim=1)
         logits: Tensor = self.head(x)
         return logits
+
+
+def write_rows(cache: Tensor, rows: Tensor, length: Tensor) -> Tensor:
+    """Return a copy of the cache with the rows in it; see `WriteRows`."""
+    index = length[:, None, None, None].expand(-1, rows.shape[1], 1, rows.shape[3])
+    return cache.scatter(2, index, rows)
 
 
 def prefix_mask(num_phonemes: int, length: int, like: Tensor) -> Tensor:

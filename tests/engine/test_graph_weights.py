@@ -83,13 +83,25 @@ def test_the_table_of_positions_is_the_network_s() -> None:
     assert " " not in text  # recipes are split at spaces
 
 
-def test_blocks_give_the_matrix_back() -> None:
+@pytest.mark.parametrize("size", [32, 64])
+def test_blocks_give_the_matrix_back(size: int) -> None:
     """Within half a level of each block, also where a row does not fill its last block."""
     matrix = np.random.default_rng(2).standard_normal((3, 70)).astype(np.float32)
     matrix[1] = 0.0
-    levels, scales = to_blocks(matrix)
-    assert levels.shape == (3, 3, 32) and levels.dtype == np.uint8 and scales.shape == (3, 3)
+    levels, scales = to_blocks(matrix, size)
+    count = -(-70 // size)
+    assert levels.shape == (3, count, size) and levels.dtype == np.uint8
+    assert scales.shape == (3, count)
     values = (levels.astype(np.float32) - 128) * scales[:, :, None]
     restored = values.reshape(3, -1)[:, :70]
-    assert (np.abs(restored - matrix) <= np.repeat(scales, 32, 1)[:, :70] * 0.5001).all()
+    assert (np.abs(restored - matrix) <= np.repeat(scales, size, 1)[:, :70] * 0.5001).all()
     assert (levels.reshape(3, -1)[:, 70:] == 128).all()
+
+
+def test_recipes_of_blocks_say_their_size(pack: Pack) -> None:
+    """One without a size is of an older export, whose blocks had 32 weights."""
+    source = "t2s layers.0.ffn_in.weight"
+    recipes = {size: f"scales {source} {size}".strip() for size in ("", "32", "64")}
+    found = GraphWeights(pack).load(recipes)
+    np.testing.assert_array_equal(found[""], found["32"])
+    assert found["32"].shape == (found["64"].shape[0], 2 * found["64"].shape[1])

@@ -78,7 +78,7 @@ def test_tiny_official_packs_export_whole(fixtures_dir: Path, tmp_path: Path, fa
     check_records(manifest)
     expected = SPEAKING | {"ssl", "bert"} | ({"speaker"} if family.startswith("v2Pro") else set())
     assert {record.graph for record in manifest.graphs} == expected
-    assert manifest.precisions("step") == ("fp32", "int8")
+    assert manifest.precisions("step") == manifest.precisions("bert") == ("fp32", "int8")
     create_backend("onnxruntime", pack, EngineConfig(num_slots=1))
 
 
