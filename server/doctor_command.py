@@ -27,6 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any configuration key"
     )
     parser.add_argument(
+        "--gpu-check",
+        choices=("tensorrt", "tensorrt_rtx"),
+        help="build, compare and soak the configured pack on this machine's GPU instead",
+    )
+    parser.add_argument(
+        "--soak-s", type=float, default=60.0, metavar="SECONDS", help="of --gpu-check"
+    )
+    parser.add_argument(
         "--network", action="store_true", help="also try the hubs of sovits-live model pull"
     )
 
@@ -38,12 +46,33 @@ def run(args: argparse.Namespace) -> int:
     except ConfigError as error:
         print(_line(Finding(Status.BROKEN, "configuration", str(error))))
         return 1
+    if args.gpu_check:
+        return _check_gpu(config, args.gpu_check, args.soak_s)
     is_broken = False
     for finding in examine(config, tries_network=args.network):
         print(_line(finding), flush=True)
         is_broken |= finding.status is Status.BROKEN
     print("\nsovits-live serve cannot start: see !! above" if is_broken else "\nready to serve")
     return int(is_broken)
+
+
+def _check_gpu(config: Config, backend: str, soak_s: float) -> int:
+    """Print the acceptance of a GPU machine, step by step; 0 when every step passed."""
+    passed = False
+    try:
+        folder = configuration.paths(config.engine).chosen_pack(config.engine.pack or None)
+        from engine.gpu_acceptance import accept
+        from engine.pack import load_pack
+
+        for check in accept(load_pack(folder), backend, soak_s=soak_s):
+            passed = check.passed
+            status = Status.OK if passed else Status.BROKEN
+            print(_line(Finding(status, check.name, check.detail)), flush=True)
+    except SovitsError as error:
+        print(_line(Finding(Status.BROKEN, "pack", str(error))))
+        return 1
+    print("\nthe GPU passes" if passed else "\nthe GPU cannot be used: see !! above")
+    return int(not passed)
 
 
 def _line(finding: Finding) -> str:

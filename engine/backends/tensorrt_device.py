@@ -68,6 +68,10 @@ class Device:
         """Give memory back."""
         self.call("cudaFree", address)
 
+    def free_memory(self) -> int:
+        """Return the bytes of the device that nobody has allocated."""
+        return int(self.call("cudaMemGetInfo")[0])
+
     def upload(self, address: int, array: Array) -> None:
         """Copy a contiguous array to the device, in stream order."""
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice

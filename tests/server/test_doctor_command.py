@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import socket
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from engine.backends.tensorrt_check import GpuCheck
+from engine.pack import Pack
 from engine.voices import VoiceStore
 from server import doctor as doctor_checks
 from server import doctor_command
@@ -44,7 +47,7 @@ def test_no_pack_no_port_no_backend(capsys: pytest.CaptureFixture[str], tmp_path
     printed = capsys.readouterr().out
     assert "!!  pack" in printed and "sovits-live model import" in printed
     assert f"!!  port          127.0.0.1:{port}" in printed
-    assert "engine.backend is 'abacus', valid: onnxruntime" in printed
+    assert "engine.backend is 'abacus', valid: auto, onnxruntime" in printed
     assert "cannot start" in printed
 
 
@@ -82,3 +85,24 @@ def test_voice_of_another_pack_has_the_command_that_enrols_it_again(
     assert f"ok  voices        right ({tmp_path / 'voices'})" in printed
     assert "--  voices        wrong: voice 'wrong' was enrolled with pack 'other'" in printed
     assert "sovits-live voice add wrong REFERENCE.wav" in printed
+
+
+def test_the_gpu_check_ends_with_the_first_reason(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Status 1, a line for the step that failed, and nothing of the usual report."""
+
+    def steps(pack: Pack, backend: str, *, soak_s: float) -> Iterator[GpuCheck]:
+        yield GpuCheck("device", True, f"{backend}, {soak_s:.0f} s")
+        yield GpuCheck("engines", False, "no room")
+
+    monkeypatch.setattr("engine.gpu_acceptance.accept", steps)
+    parser = argparse.ArgumentParser()
+    doctor_command.add_arguments(parser)
+    pack = micro_pack(tmp_path)
+    options = ["--gpu-check", "tensorrt", "--soak-s", "7", "--set", f"engine.pack={pack.path}"]
+    assert doctor_command.run(parser.parse_args(options)) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["ok", "device", "tensorrt,", "7", "s"]
+    assert lines[1].split() == ["!!", "engines", "no", "room"]
+    assert lines[-1].startswith("the GPU cannot be used")
