@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 # Each module has add_arguments(parser) and run(args) -> int, and is imported when it is chosen.
 BENCHES: Mapping[str, tuple[str, str]] = {
-    "cpu": ("bench.cpu", "the networks on this CPU, runtime against runtime"),
+    "cpu": ("bench.cpu", "networks, whole servers and memory on this CPU, against the targets"),
     "engine": ("bench.engine", "steps, batching, chunk cost and streaming modes of the engine"),
     "modes": ("bench.modes", "streaming modes: nearness to offline and cost of the first packet"),
     "vocoder": ("bench.vocoder_batch", "whether the vocoder gains from batching sessions"),

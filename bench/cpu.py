@@ -1,38 +1,62 @@
-"""The networks on this CPU, runtime against runtime, in one run.
+"""What this CPU does with a full-size pack and with nano: one table, its targets beside it.
 
-Torch fp32 eager runs the same weights beside every other runtime, turn by turn, so the ratios hold
-on a busy machine; CPU time of one thread is what is compared. The memory-bandwidth roof is a
-matrix-vector product over 512 MB in the same run. Without --pack, a full-size pack of random
-weights is made once and kept in --cache.
+    sovits-live bench cpu --json bench/results/cpu.json                  # all rows
+    sovits-live bench cpu --rows step,decoder --json bench/results/cpu.json
+    sovits-live bench cpu --rows nano,streams --json bench/results/cpu.json
+
+A run replaces the rows it measured and keeps the others of the file, so a table can be made in
+parts. Rows:
+
+    step, decoder   networks of the full-size pack, runtime against runtime, turn by turn: torch
+                    fp32 eager runs the same weights beside every other runtime, and CPU time of
+                    one thread is compared, so ratios hold on a busy machine. The bandwidth roof is
+                    a matrix-vector product over 512 MB in the same run.
+    v2Pro, nano     a whole server through its socket: cold start, first packet, RTF, memory
+    streams         listeners of nano at once that hear no gap (100 ms of buffer)
+
+Without --pack, a full-size pack of random weights is made once (minutes) and kept in --cache.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
+import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.environment import QuietWatch, Summary, write_json
+from bench.cpu_server import (
+    Memory,
+    first_packets,
+    memory_of,
+    one_stream,
+    real_time_streams,
+    serving,
+)
+from bench.cpu_table import Figure, lines, merge
+from bench.environment import QuietWatch, Summary
 from bench.random_pack import random_pack
 from engine.backends.onnx_session import open_session
+from engine.errors import InvalidParameter, SovitsError
 from engine.graph_weights import GraphWeights
 from engine.manifest import ExportManifest
 from engine.pack import Pack, Part, load_pack
 from engine.types import Array, FloatArray
 
+ROWS = ("step", "decoder", "v2Pro", "nano", "streams")
+_NANO = Path("engine/bundled/nano")
 _PAST = 256
 _FRAMES = 50  # one second of audio
 _WARM_UP = 2
 _ROOF_SHAPE = (16384, 8192)
+_MOST_STREAMS = 16
+_STOP_AFTER_S = 4.0  # random weights do not end by themselves
 Call = Callable[[], object]
+Figures = dict[str, Figure]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,35 +72,121 @@ class Row:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--pack", type=Path, help="an exported pack instead of a random one")
-    parser.add_argument("--family", default="v2Pro", help="of the random pack")
-    parser.add_argument("--cache", type=Path, default=Path("runs/bench"), help="for random packs")
-    parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of speech per engine")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    add = parser.add_argument
+    add("--rows", default=",".join(ROWS), help=f"of: {', '.join(ROWS)}")
+    add("--pack", type=Path, help="an exported full-size pack instead of a random one")
+    add("--family", default="v2Pro", help="of the random pack")
+    add("--nano", type=Path, default=_NANO, help="the nano pack")
+    add("--cache", type=Path, default=Path("runs/bench"), help="for random packs")
+    add("--repeats", type=int, default=20)
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="of the full-size server")
+    add("--port", type=int, default=18790, help="of the servers that are started")
+    add("--json", type=Path, help="keep the figures here, with a plot beside them (.svg)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print."""
-    pack = load_pack(args.pack) if args.pack else random_pack(args.family, args.cache)
-    watch = QuietWatch()
-    roof = bandwidth(max(5, args.repeats // 2))
-    step = rows(step_calls(pack), args.repeats, step_bytes(pack), roof)
-    decoder = rows(decoder_calls(pack), max(3, args.repeats // 4))
-    engines = {p: engine_figures(pack, p, args.seconds) for p in ("fp32", "int8")}
-    result = {
-        "pack": pack.name,
-        "threads": 1,
-        "roof_gb_s": roof / 1e9,
-        "step_past_256": [asdict(row) for row in step],
-        "decoder_1_s": [asdict(row) for row in decoder],
-        "engines": engines,
-        "others_share": watch.share(),
-    }
-    _print(result, step, decoder)
-    if args.json:
-        write_json(args.json, result)
+    """Measure and print; status 1 when something could not be measured."""
+    wanted = args.rows.split(",")
+    try:
+        if unknown := set(wanted) - set(ROWS):
+            raise InvalidParameter("rows", ",".join(sorted(unknown)), ", ".join(ROWS))
+        watch = QuietWatch()
+        figures: Figures = {}
+        for row in wanted:
+            figures |= _measure(row, args)
+        result = merge(args.json, figures, watch.share())
+    except SovitsError as error:
+        print(f"bench cpu: {error}")
+        return 1
+    print("\n".join(lines(result["figures"])))
     return 0
+
+
+def _measure(row: str, args: argparse.Namespace) -> Figures:
+    if row in ("nano", "streams"):
+        settings: list[str] = []
+        measured = _nano if row == "nano" else _streams
+        return asyncio.run(measured(args.nano, settings, args))
+    pack = load_pack(args.pack) if args.pack else random_pack(args.family, args.cache)
+    if row == "v2Pro":
+        return asyncio.run(_full_size(pack.path, args.set, args))
+    return _step(pack, args.repeats) if row == "step" else _decoder(pack, args.repeats)
+
+
+async def _nano(pack: Path, settings: list[str], args: argparse.Namespace) -> Figures:
+    starts = []
+    for _ in range(2):
+        async with serving(pack, settings, args.port) as server:
+            starts.append(server.start_s)
+    async with serving(pack, settings, args.port) as server:
+        starts.append(server.start_s)
+        first = await first_packets(server, args.repeats)
+        rtf = await one_stream(server, 10, None)
+        memory = memory_of(server.pid)
+    return _server_figures("nano", settings, Summary.of(starts), first, rtf, memory)
+
+
+async def _full_size(pack: Path, settings: list[str], args: argparse.Namespace) -> Figures:
+    async with serving(pack, settings, args.port) as server:
+        first = await first_packets(server, max(5, args.repeats // 2))
+        rtf = await one_stream(server, 3, _STOP_AFTER_S)
+        memory = memory_of(server.pid)
+        start = Summary.of([server.start_s])
+    return _server_figures("v2Pro", settings, start, first, rtf, memory)
+
+
+async def _streams(pack: Path, settings: list[str], args: argparse.Namespace) -> Figures:
+    async with serving(pack, settings, args.port) as server:
+        found, gaps = await real_time_streams(server, _MOST_STREAMS)
+    tried = ", ".join(f"{clients}: {count}" for clients, count in sorted(gaps.items()))
+    note = f"gaps and errors by listeners: {tried}; the listeners ran on the same cores"
+    return {"nano-streams": Figure(found, found, len(gaps), note)}
+
+
+def _server_figures(
+    name: str, settings: list[str], start: Summary, first: Summary, rtf: Summary, memory: Memory
+) -> Figures:
+    note = " ".join(settings)
+    size = f"sum over all processes; {memory.proportional:.0f} MB with shared pages counted once"
+    return {
+        f"{name}-first": Figure(1e3 * first.median, 1e3 * first.min, first.n, note),
+        f"{name}-rtf": Figure(rtf.median, rtf.min, rtf.n, note),
+        f"{name}-memory": Figure(memory.resident, memory.resident, 1, f"{size} {note}".strip()),
+        f"{name}-start": Figure(start.median, start.min, start.n, note),
+    }
+
+
+def _step(pack: Pack, repeats: int) -> Figures:
+    roof = bandwidth(max(5, repeats // 2))
+    figures: Figures = {}
+    for row in rows(step_calls(pack), repeats, step_bytes(pack), roof):
+        runtime, _, precision = row.name.partition(" ")
+        if runtime == "onnxruntime" and row.roof_share is not None:
+            figures[f"step-{precision}"] = Figure(row.times_torch, row.times_torch, repeats,
+                                                  _times(row))  # fmt: skip
+            share = 100 * row.roof_share
+            note = f"roof {roof / 1e9:.1f} GB/s"
+            figures[f"roof-{precision}"] = Figure(share, share, repeats, note)
+    return figures
+
+
+def _decoder(pack: Pack, repeats: int) -> Figures:
+    count = max(3, repeats // 4)
+    best: dict[str, Row] = {}
+    for row in rows(decoder_calls(pack), count):
+        runtime, _, precision = row.name.partition(" ")
+        before = best.get(precision)
+        if runtime != "torch" and (before is None or row.times_torch > before.times_torch):
+            best[precision] = row
+    return {
+        f"decoder-{precision}": Figure(row.times_torch, row.times_torch, count, _times(row))
+        for precision, row in best.items()
+    }
+
+
+def _times(row: Row) -> str:
+    low, middle, wall = row.cpu_s.min, row.cpu_s.median, row.wall_s.median
+    return f"{row.name}: {1e3 * low:.1f} / {1e3 * middle:.1f} ms CPU, {1e3 * wall:.1f} ms wall"
 
 
 def bandwidth(repeats: int) -> float:
@@ -162,10 +272,13 @@ def step_bytes(pack: Pack) -> dict[str, int]:
     )
     head = sizes.vocab_size * sizes.hidden_dim * 4
     full = matrices * 4 + head + past
+    _, record, _ = _graph(pack, "step", "int8")
+    scales = [recipe for recipe in record.weights.values() if recipe.startswith("scales ")]
+    block = int(scales[0].split(" ")[3])
     return {
         "torch fp32": full,
         "onnxruntime fp32": full,
-        "onnxruntime int8": matrices + matrices // 32 * 4 + head + past,
+        "onnxruntime int8": matrices + matrices // block * 4 + head + past,
     }
 
 
@@ -224,32 +337,3 @@ def _graph(pack: Pack, graph: str, precision: str) -> tuple[Path, Any, dict[str,
     manifest = ExportManifest.load(folder, pack_fingerprint=pack.fingerprint)
     record = manifest.record(graph, precision)
     return folder, record, GraphWeights(pack).load(record.weights)
-
-
-def engine_figures(pack: Pack, precision: str, seconds: float) -> dict[str, float]:
-    """Return what a process of its own gives: cold start, memory, first chunk, RTF."""
-    command = [
-        sys.executable, "-m", "bench.cpu_engine", str(pack.path.resolve()), "onnxruntime",
-        precision, str(seconds),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return figures
-
-
-def _print(result: Mapping[str, Any], step: list[Row], decoder: list[Row]) -> None:
-    print(
-        f"{result['pack']}, 1 thread, roof {result['roof_gb_s']:.1f} GB/s, others used "
-        f"{result['others_share']:.0%} of the machine\n"
-    )
-    for title, table in (("step, batch 1, past 256", step), ("decoder, 1 s of audio", decoder)):
-        print(f"{title:<26}cpu ms min/median   wall ms median    x torch   of roof     n")
-        for row in table:
-            share = "" if row.roof_share is None else f"{row.roof_share:.0%}"
-            print(
-                f"  {row.name:<22}{row.cpu_s.min * 1e3:9.1f} /{row.cpu_s.median * 1e3:8.1f}"
-                f"{row.wall_s.median * 1e3:16.1f}{row.times_torch:11.2f}{share:>10}"
-                f"{row.cpu_s.n:6d}"
-            )
-    for precision, figures in result["engines"].items():
-        print(f"engine {precision}: " + ", ".join(f"{k} {v:.3g}" for k, v in figures.items()))

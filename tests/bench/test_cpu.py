@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from bench.cpu import decoder_calls, rows, step_bytes, step_calls
-from engine.config import EngineConfig
+from bench.cpu import add_arguments, decoder_calls, rows, run, step_bytes, step_calls
+from bench.cpu_server import first_packets, memory_of, one_stream, serving
+from bench.cpu_table import Figure, lines, merge
+from engine.errors import EngineFailed
 from engine.pack import Pack
 from tests.micro_pack import CONFIG, micro_pack
 
@@ -39,21 +46,66 @@ def test_ratios_are_of_the_best_times(tmp_path: Path) -> None:
 
 
 def test_a_step_reads_its_matrices_once(tmp_path: Path) -> None:
-    """Matrices, head and past; 8 bits and a scale per 32 weights in int8."""
+    """Matrices, head and past; 8 bits and a scale per block of weights in int8."""
     sizes = CONFIG.t2s
     hidden, ffn = sizes.hidden_dim, sizes.ffn_dim
     matrices = sizes.num_layers * (4 * hidden * hidden + 2 * hidden * ffn)
     rest = sizes.vocab_size * hidden * 4 + 2 * sizes.num_layers * 256 * hidden * 4
     found = step_bytes(pack_in(tmp_path))
     assert found["torch fp32"] == 4 * matrices + rest
-    assert found["onnxruntime int8"] == matrices * 9 // 8 + rest
+    assert found["onnxruntime int8"] == matrices + matrices // 64 * 4 + rest
 
 
-async def test_an_engine_is_measured_by_speaking(tmp_path: Path) -> None:
-    """Audio of at least the length asked for; figures that are not zero."""
-    from bench.cpu_engine import measure
-
+async def test_a_server_is_measured_through_its_socket(
+    tmp_path: Path, unused_tcp_port: int
+) -> None:
+    """A whole server starts, is heard, is weighed and ends."""
     pack = pack_in(tmp_path)
-    figures = await measure(EngineConfig(pack=pack.path, num_slots=1, max_positions=500), 0.5)
-    assert figures.audio_s >= 0.3 and figures.resident_mb > 30 and figures.rtf_cpu > 0
-    assert figures.start_s > 0 and figures.first_chunk_wall_s > 0
+    async with serving(pack.path, ["engine.process=false"], unused_tcp_port) as server:
+        first = await first_packets(server, 2)
+        rtf = await one_stream(server, 1, 0.5)
+        memory = memory_of(server.pid)
+    assert server.start_s > 0 and first.n == 2 and 0 < first.min <= first.median
+    assert rtf.n == 1 and rtf.min > 0
+    assert memory.resident > 50 and 0 < memory.proportional <= memory.resident
+    with pytest.raises(ProcessLookupError):
+        os.kill(server.pid, 0)
+
+
+async def test_a_server_that_does_not_start_is_an_error(
+    tmp_path: Path, unused_tcp_port: int
+) -> None:
+    """It says how to see why."""
+    with pytest.raises(EngineFailed, match=r"server\.cli serve"):
+        async with serving(tmp_path, [], unused_tcp_port):
+            pass
+
+
+def test_a_table_is_made_in_parts(tmp_path: Path) -> None:
+    """A run replaces its own rows and keeps the others, each with its own run."""
+    path = tmp_path / "cpu.json"
+    merge(path, {"nano-first": Figure(100.0, 90.0, 20), "nano-streams": Figure(9, 9, 4)}, 0.1)
+    result = merge(path, {"nano-first": Figure(70.0, 60.0, 20)}, 0.2)
+    assert result["figures"] == json.loads(path.read_text())["figures"]
+    assert list(result["figures"]) == ["nano-first", "nano-streams"]
+    assert result["figures"]["nano-first"]["value"] == 70.0
+    shares = [figure["run"]["others_share"] for figure in result["figures"].values()]
+    assert shares == [0.2, 0.1]
+    assert path.with_suffix(".svg").read_text().startswith("<svg")
+
+
+def test_the_table_says_what_is_met() -> None:
+    """Small is good for times, large for ratios."""
+    figures = {"nano-first": Figure(100.0, 90.0, 20), "step-int8": Figure(5.0, 5.0, 20, "why")}
+    head, first, step = lines({name: asdict(figure) for name, figure in figures.items()})
+    assert head.split() == ["value", "unit", "best", "n", "target"]
+    assert "<= 80" in first and first.endswith("missed")
+    assert ">= 4" in step and step.endswith("met  why")
+
+
+def test_unknown_rows_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """By name, before anything is started."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert run(parser.parse_args(["--rows", "step,stairs"])) == 1
+    assert "stairs" in capsys.readouterr().out
