@@ -29,9 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="cpu",
         help="cpu: with 8-bit variants; cuda, tensorrt: for a KV cache that stays on the device",
     )
-    parser.add_argument(
-        "--no-int8", action="store_true", help="leave out the 8-bit variants"
-    )
+    parser.add_argument("--no-int8", action="store_true", help="leave out the 8-bit variants")
     parser.add_argument(
         "--official", type=Path, metavar="FOLDER", help="write NAME.ckpt and NAME.pth here instead"
     )
