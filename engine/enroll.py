@@ -76,11 +76,18 @@ class Enroller:
     """Prepares styles with one pack's encoders and frontend."""
 
     def __init__(
-        self, encoder: ReferenceEncoder, frontend: Phonemizer, config: ModelConfig
+        self,
+        encoder: ReferenceEncoder,
+        frontend: Phonemizer,
+        config: ModelConfig,
+        *,
+        prompts: bool = True,
     ) -> None:
+        """Args: prompts: `PackInfo.prompts`; without, transcripts are checked and left out."""
         self._encoder = encoder
         self._frontend = frontend
         self._config = config
+        self._prompts = prompts
 
     def enroll(
         self, prompt: Prompt, timbre: Sequence[Recording] = (), *, denoise: bool = False
@@ -105,6 +112,8 @@ class Enroller:
         spoken = _cleaned(spoken, denoise)
         report = _checked(spoken)
         phonemes = self._prompt_phonemes(transcript, prompt.language, report, spoken.name)
+        if not self._prompts:
+            phonemes, transcript = None, ""
         parts = [(spoken, _used(spoken, cut, report))]
         if timbre:
             parts = [_timbre_part(recording, denoise) for recording in timbre]

@@ -66,6 +66,8 @@ class PackInfo:
         licences: One line per part: what it is, from where, under which licence.
         sources: Name and sha256 of the files it was made from, by part.
         sampling: For requests that do not say; packs without the key have upstream's.
+        prompts: Voices get a prompt where what is said in the reference is known. A small model
+            may speak better without: it then follows the text and takes the timbre only.
     """
 
     name: str
@@ -74,6 +76,7 @@ class PackInfo:
     licences: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
     sampling: Sampling = field(default_factory=Sampling)
+    prompts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +218,7 @@ def _parse(path: Path, data: Mapping[str, Any]) -> Pack:
         licences=tuple(map(str, data["licences"])),
         sources={str(k): str(v) for k, v in data["sources"].items()},
         sampling=_sampling(path, data.get("sampling", {})),
+        prompts=bool(data.get("prompts", True)),
     )
     return Pack(path, info, config, files, fingerprint_of(data["model"], files))
 
@@ -330,6 +334,7 @@ def _write_files(
         "licences": list(info.licences),
         "sources": dict(info.sources),
         "sampling": asdict(info.sampling),
+        "prompts": info.prompts,
         "files": files,
         "model": config.to_json(),
     }

@@ -134,12 +134,12 @@ def _enroll(args: argparse.Namespace, pack: Pack) -> Enrolment:
     is_exported = (pack.path / "onnx" / MANIFEST).is_file()
     name = args.backend or ("onnxruntime" if is_exported else "torch")
     backend = create_backend(name, pack, EngineConfig(backend=name, pack=pack.path, num_slots=1))
-    enroller = Enroller(backend.reference, frontend, pack.config)
+    enroller = Enroller(backend.reference, frontend, pack.config, prompts=pack.info.prompts)
     has_other_timbre = args.style_ref or len(recordings) > 1
     enrolment = enroller.enroll(
         prompt, recordings if has_other_timbre else (), denoise=args.denoise
     )
-    _report(enrolment, args.text.strip())
+    _report(enrolment, args.text.strip() if pack.info.prompts else "")
     return enrolment
 
 
@@ -149,7 +149,8 @@ def _report(enrolment: Enrolment, text: str) -> None:
     if style.transcript != text:
         print(f"  of the text only this was used: {style.transcript}")
     if not style.transcript:
-        print("note: without --text the manner of speaking is the model's own", file=sys.stderr)
+        reason = "no --text was given, or this model takes the timbre only"
+        print(f"note: the manner of speaking is the model's own: {reason}", file=sys.stderr)
     for used in enrolment.timbre:
         if used != enrolment.prompt:
             _report_use("timbre", used)

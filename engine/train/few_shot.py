@@ -218,7 +218,12 @@ def enrol(backend: Backend, pack: Pack, store: FeatureStore, name: str, consent:
     Raises:
         VoiceError: No utterance is fit to be a reference; says what is wrong with the last.
     """
-    enroller = Enroller(backend.reference, Frontend(pack.symbol_set), pack.config)
+    enroller = Enroller(
+        backend.reference,
+        Frontend(pack.symbol_set),
+        pack.config,
+        prompts=pack.info.prompts,
+    )
     ranked = _ranked(store, pack.sample_rate_hz)
     if not ranked:
         low, high = _PROMPT_S

@@ -17,7 +17,7 @@ from engine.backends.registry import create_backend
 from engine.config import EngineConfig
 from engine.enroll import Enroller, Prompt, without_lead_in
 from engine.errors import VoiceError
-from engine.model_config import ModelConfig
+from engine.model_config import AcousticConfig, ModelConfig, T2SConfig
 from engine.pack import Pack
 from engine.text.frontend import Frontend
 from engine.types import FloatArray, IntArray, Language
@@ -93,8 +93,6 @@ def frontend() -> Frontend:
 
 
 def _enroller(frontend: Frontend) -> tuple[Enroller, _Recorder]:
-    from engine.model_config import AcousticConfig, T2SConfig
-
     recorder = _Recorder()
     config = ModelConfig("v2", T2SConfig(), AcousticConfig())
     return Enroller(recorder, frontend, config), recorder
@@ -181,6 +179,17 @@ def test_without_words_there_is_no_prompt(frontend: Frontend) -> None:
     style = enroller.enroll(_prompt(speechlike(4), "")).style
     assert len(style.prompt_tokens) == len(style.prompt_phoneme_ids) == len(seen.semantic) == 0
     assert style.prompt_bert is None and len(style.vector) == 2
+
+
+def test_a_model_without_prompts_takes_the_timbre_only(frontend: Frontend) -> None:
+    """The words are checked all the same, and left out."""
+    config = ModelConfig("v2", T2SConfig(), AcousticConfig())
+    enroller = Enroller(_Recorder(), frontend, config, prompts=False)
+    style = enroller.enroll(_prompt(speechlike(4))).style
+    assert len(style.prompt_tokens) == len(style.prompt_phoneme_ids) == 0
+    assert style.transcript == "" and len(style.vector) == 2
+    with pytest.raises(VoiceError, match="phonemes for"):
+        enroller.enroll(_prompt(speechlike(4), "今天天气非常好" * 20))
 
 
 @pytest.mark.parametrize(

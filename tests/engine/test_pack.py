@@ -90,13 +90,15 @@ def test_a_number_that_a_later_version_adds_keeps_the_fingerprint(
 def test_a_pack_may_say_how_it_is_sampled(pack: Pack, tmp_path: Path) -> None:
     """What is written comes back; a pack without the key has upstream's, a bad value is named."""
     own = Sampling(temperature=0.8, repetition_penalty=1.05)
-    made = write_pack(tmp_path / "own", replace(INFO, sampling=own), CONFIG, PARTS)
+    made = write_pack(tmp_path / "own", replace(INFO, sampling=own, prompts=False), CONFIG, PARTS)
+    assert not made.info.prompts and pack.info.prompts
     assert (made.sampling, made.fingerprint) == (own, pack.fingerprint)
     manifest = made.path / "pack.json"
     data = json.loads(manifest.read_text())
-    del data["sampling"]
+    del data["sampling"], data["prompts"]
     manifest.write_text(json.dumps(data))
     assert load_pack(made.path).sampling == Sampling()
+    assert load_pack(made.path).info.prompts
     data["sampling"] = {"repetition_penalty": 9, "of_a_later_version": 1}
     manifest.write_text(json.dumps(data))
     with pytest.raises(CheckpointError, match=r"sampling\.repetition_penalty is 9, valid: a num"):
