@@ -1,158 +1,18 @@
-"""One context's life, on a virtual clock: real splitter, encoder and pacer, scripted engine."""
+"""One context's life: text to sentences to packets, in order and in time."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import json
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from engine.errors import Overloaded
 from server import messages
-from server.events import CancelRequested
 from server.frames import AudioPacket, Flags
-from server.messages import ServerMessage, encode_message
-from server.metrics import Metrics
-from server.outbox import Sent
-from server.quotas import Account, Allowance
-from server.services import Services
-from server.settings import Chunking, Format, Settings
-from server.utterance import Utterance
-from tests.fakes import Script, ScriptedEngine, ScriptedFrontend
-from tests.virtual_time import run
-
-PCM = Settings(voice="anna", seed=7, format=Format("pcm_s16le", 8000))
-
-
-class RecordingSink:
-    """Keeps what an utterance says, with the time it was said."""
-
-    def __init__(self, on_audio: Callable[[], None]) -> None:
-        self.said: list[tuple[float, Any]] = []
-        self.starved = 0
-        self._on_audio = on_audio
-        self._changed = asyncio.Event()
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until something that was said makes a condition true."""
-        while not condition():
-            self._changed.clear()
-            await self._changed.wait()
-
-    @property
-    def packets(self) -> list[AudioPacket]:
-        """All packets."""
-        return [item for _, item in self.said if isinstance(item, AudioPacket)]
-
-    def messages(self, kind: type | None = None) -> list[Any]:
-        """All messages, or those of one kind."""
-        found = [item for _, item in self.said if not isinstance(item, AudioPacket)]
-        return found if kind is None else [item for item in found if isinstance(item, kind)]
-
-    def times(self) -> list[float]:
-        """When each packet was handed over."""
-        return [time for time, item in self.said if isinstance(item, AudioPacket)]
-
-    def _note(self, item: object) -> None:
-        self.said.append((asyncio.get_running_loop().time(), item))
-        self._changed.set()
-
-    def send(self, message: ServerMessage) -> bool:
-        """See Sink."""
-        encode_message(message)
-        self._note(message)
-        return True
-
-    def audio(self, packets: Sequence[AudioPacket]) -> bool:
-        """See Sink."""
-        for packet in packets:
-            self._note(packet)
-        self._on_audio()
-        self._changed.set()
-        return True
-
-    def fail(self, code: str, message: str, *, request_id: str, retry_after_ms: int | None) -> None:
-        """See Sink."""
-        self._note((code, message, retry_after_ms))
-
-    def starve(self) -> None:
-        """See Sink."""
-        self.starved += 1
-
-    def sent(self) -> Sent:
-        """See Sink."""
-        if not self.packets:
-            return Sent()
-        last = self.packets[-1]
-        return Sent(last.seq, last.pts + last.duration)
-
-
-class Stage:
-    """An utterance with everything around it."""
-
-    def __init__(self, settings: Settings = PCM, script: Script | None = None) -> None:
-        self.engine = ScriptedEngine(script)
-        self.engine.is_ready = True
-        self.metrics = Metrics()
-        self.sink = RecordingSink(lambda: self.engine.journal.append("packet"))
-        services = Services(
-            engine=self.engine,
-            frontend=ScriptedFrontend(),
-            metrics=self.metrics,
-            clock=asyncio.get_running_loop().time,
-            new_job_id=itertools.count(1).__next__,
-            new_seed=lambda: 99,
-            encoder_pool=None,
-            synthesis_timeout_s=30.0,
-        )
-        self.utterance = Utterance(
-            services,
-            self.sink,
-            ctx="c",
-            alias=1,
-            settings=settings,
-            account=Account("alice", Allowance(), lambda: 0.0),
-        )
-
-    async def speak(self, *texts: str) -> Stage:
-        """Say texts, end, and wait until it is over."""
-        for text in texts:
-            self.utterance.append(text)
-        self.utterance.end()
-        await self.utterance.run()
-        return self
-
-    def start(self) -> asyncio.Task[None]:
-        """Run beside the test."""
-        return asyncio.create_task(self.utterance.run())
-
-
-def on_stage(
-    body: Callable[[Stage], Awaitable[None]],
-    settings: Settings = PCM,
-    script: Script | None = None,
-) -> Stage:
-    """Run a test's body with a stage on a virtual clock."""
-
-    async def main() -> Stage:
-        stage = Stage(settings, script)
-        await body(stage)
-        return stage
-
-    return run(main())
-
-
-def spoken(*texts: str, settings: Settings = PCM, script: Script | None = None) -> Stage:
-    """Say texts to the end."""
-
-    async def body(stage: Stage) -> None:
-        await stage.speak(*texts)
-
-    return on_stage(body, settings, script)
+from server.settings import Chunking, Format
+from tests.server.stage import PCM, Stage, on_stage, spoken
 
 
 def test_messages_frame_the_audio_in_order() -> None:
@@ -269,81 +129,6 @@ def test_the_engine_is_granted_little_more_than_the_lead() -> None:
     on_stage(body, replace(PCM, lead_ms=500))
 
 
-def test_cancel_mid_sentence_reports_what_was_heard() -> None:
-    """The engine is left at once, and the text splits where playback was."""
-
-    async def body(stage: Stage) -> None:
-        stage.utterance.append("One two three four five. Six seven")
-        task = stage.start()
-        await stage.sink.until(lambda: len(stage.sink.packets) >= 20)
-        stage.utterance.cancel(CancelRequested(1, "client", played_ms=300.0, fade_ms=80.0))
-        await task
-        assert not stage.engine.active
-
-    stage = on_stage(body)
-    answer = stage.sink.messages()[-1]
-    assert isinstance(answer, messages.ContextCancelled)
-    # 80 ms per letter of the scripted engine: 300 ms are three letters.
-    assert (answer.text_spoken, answer.text_remaining) == ("One", " two three four five. Six seven")
-    assert (answer.played_ms, answer.stop_ms, answer.fade_ms) == (300, 0, 80)
-    assert answer.last_seq == stage.sink.packets[-1].seq
-    assert isinstance(stage.sink.said[-1][1], messages.ContextCancelled)
-    assert stage.metrics.registry.get_sample_value("tts_contexts_total", {"end": "cancelled"}) == 1
-
-
-def test_cancel_without_a_position_assumes_real_time() -> None:
-    """By the wall clock since the first packet, never more than was sent."""
-
-    async def body(stage: Stage) -> None:
-        stage.utterance.append("One two three four five. Six")
-        task = stage.start()
-        await asyncio.sleep(0.5)
-        stage.utterance.cancel(CancelRequested(1, "client"))
-        stage.utterance.cancel(CancelRequested(1, "client"))
-        await task
-
-    answers = on_stage(body).sink.messages(messages.ContextCancelled)
-    assert len(answers) == 1
-    assert 200 <= answers[0].played_ms <= 500
-    assert answers[0].text_spoken + answers[0].text_remaining == "One two three four five. Six"
-
-
-def test_cancel_before_any_audio() -> None:
-    """Nothing was sent, nothing was heard."""
-
-    async def body(stage: Stage) -> None:
-        stage.utterance.append("One")
-        task = stage.start()
-        await asyncio.sleep(0)
-        stage.utterance.cancel(CancelRequested(1, "preempted"))
-        await task
-
-    answer = on_stage(body).sink.messages()[-1]
-    assert (answer.reason, answer.sent_ms, answer.last_seq) == ("preempted", 0, -1)
-    assert (answer.text_spoken, answer.text_remaining) == ("", "One")
-
-
-def test_cancel_after_the_end_still_tells_what_was_heard() -> None:
-    """The lead is playing when everything has been sent."""
-
-    async def body(stage: Stage) -> None:
-        await stage.speak("One two.")
-        stage.utterance.cancel(CancelRequested(1, "client", played_ms=240.0))
-
-    answer = on_stage(body).sink.messages()[-1]
-    assert (answer.text_spoken, answer.stop_ms) == ("One", 0)
-
-
-@pytest.mark.parametrize("text", ["", "  ", "😀", "……"])
-def test_nothing_to_speak_is_a_short_silence(text: str) -> None:
-    """Clients wait for audio: a context never ends without a packet."""
-    stage = spoken(text)
-    done = stage.sink.messages(messages.ContextDone)[0]
-    assert done.total_samples48 == 40 * 48
-    assert stage.sink.packets and all(Flags.SILENCE in p.flags for p in stage.sink.packets[:2])
-    assert not stage.engine.jobs
-
-
 def test_flush_is_answered_after_its_audio() -> None:
     """flush.done carries the id and comes behind the packets of what was flushed."""
 
@@ -402,45 +187,6 @@ def test_a_seed_is_drawn_when_none_is_given() -> None:
     assert stage.engine.jobs[0].params.seed == 99
 
 
-@pytest.mark.parametrize(
-    ("text", "script", "code", "message"),
-    [
-        ("カラオケ。", Script(), "unsupported_lang", "sovits-live[ja]"),
-        ("One.", Script(fail_text="One."), "engine_failed", "the engine broke"),
-        (
-            "One.",
-            Script(hang_text="One."),
-            "synthesis_timeout",
-            "sentence 0 gave no audio for 30 s",
-        ),
-        ("💥 One.", Script(), "internal", "an error of the server; its log has it as"),
-    ],
-)
-def test_a_failure_is_one_typed_error(
-    text: str, script: Script, code: str, message: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """No done, the engine is left, the text is not logged."""
-    stage = spoken(text, settings=PCM, script=replace(script, tokens_per_chunk=2))
-    failed = stage.sink.messages()[-1]
-    assert failed[0] == code and message in failed[1]
-    assert not stage.sink.messages(messages.ContextDone)
-    assert not stage.engine.active
-    assert "One" not in caplog.text
-
-
-def test_an_overload_says_when_to_come_back() -> None:
-    """retry_after_ms comes from the engine."""
-
-    async def body(stage: Stage) -> None:
-        def refuse(job: object) -> Any:
-            raise Overloaded("no slot", retry_after_ms=250)
-
-        stage.engine.synthesize = refuse  # type: ignore[method-assign,assignment]
-        await stage.speak("One two.")
-
-    assert on_stage(body).sink.messages()[-1] == ("overloaded", "no slot", 250)
-
-
 def test_batches_when_far_ahead() -> None:
     """Beyond 500 ms of lead three packets share a message, the first is alone."""
     stage = spoken(
@@ -491,15 +237,3 @@ def test_timings_come_before_or_after_their_packets(mode: Any) -> None:
     done = sink.messages(messages.ContextDone)[0]
     windows = sum(len(event.rms) for event in events)
     assert windows == -(-done.total_samples48 // 960)
-
-
-def test_done_is_complete_json() -> None:
-    """Usage and timings are numbers a client can use."""
-    stage = spoken("One two.", script=Script(step_s=0.01))
-    done = json.loads(encode_message(stage.sink.messages()[-1]))
-    assert done["usage"] == {"chars": 8, "audio_ms": done["total_samples48"] / 48}
-    assert 40 <= done["timings"]["ttfa_ms"] <= 60
-    assert 0 < done["timings"]["rtf"] < 1
-    value = stage.metrics.registry.get_sample_value
-    assert value("chars_total", {"key": "alice"}) == 8
-    assert value("tts_lead_seconds_count") >= 1
