@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         from engine.train import command_actions as actions
     except ImportError as error:
-        print(f"training needs torch ({error}): pip install 'sovits-live[train]'", file=sys.stderr)
+        print(f"training needs more ({error}): pip install 'sovits-live[train]'", file=sys.stderr)
         return 1
     chosen: dict[str, Callable[[argparse.Namespace], None]] = {
         "prepare": actions.prepare_features,

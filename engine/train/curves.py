@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from engine.train.loop import METRICS
 
 CURVES = "curves.png"
@@ -13,17 +15,13 @@ _SMOOTHING = 5  # logged points
 
 def draw_curves(folder: Path) -> Path | None:
     """Draw every logged figure of a run over its steps; None when nothing was logged."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     names = sorted({name for row in rows for name in row} - {"step", "seconds"})
     if not names:
         return None
-    figure, axes = pyplot.subplots(len(names), 1, figsize=(8, 2 * len(names)), squeeze=False)
+    figure = Figure(figsize=(8, 2 * len(names)))
+    axes = figure.subplots(len(names), 1, squeeze=False)
     for axis, name in zip(axes[:, 0], names, strict=True):
         steps = [row["step"] for row in rows if name in row]
         values = [row[name] for row in rows if name in row]
@@ -33,7 +31,6 @@ def draw_curves(folder: Path) -> Path | None:
     axes[-1, 0].set_xlabel("step")
     figure.tight_layout()
     figure.savefig(folder / CURVES, dpi=80)
-    pyplot.close(figure)
     return folder / CURVES
 
 
