@@ -1,4 +1,4 @@
-"""What tests share: where the golden arrays are, and an installation without a pack."""
+"""What tests share: golden arrays, an installation without a pack, how Hypothesis searches."""
 
 from __future__ import annotations
 
@@ -6,6 +6,17 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples on every machine, and no limit of time that a busy one would miss.
+settings.register_profile(
+    "ours",
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("ours")
 
 _DEFAULT = Path(__file__).parents[2] / "shared" / "fixtures"
 

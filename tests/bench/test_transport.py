@@ -74,6 +74,7 @@ def test_a_lost_a_repeated_and_an_undeclared_packet_are_not_whole() -> None:
     assert not lost.is_whole and not repeated.is_whole
 
 
+@pytest.mark.slow
 async def test_listeners_hear_every_packet_and_a_drain_to_its_end() -> None:
     """Contexts one after another, some cancelled, all numbered right; the drain breaks none."""
     script = Script(step_s=0.001)

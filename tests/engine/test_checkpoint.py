@@ -420,7 +420,7 @@ def test_child_admits_nothing_beyond_the_list() -> None:
         checkpoint_child.RestrictedUnpickler(io.BytesIO(b"cbuiltins\neval\n.")).load()
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 @pytest.mark.parametrize(
     ("sizes", "millions"),
     [(FULL_V1, 40.778), (FULL_SOVITS, 40.816), (FULL_PRO, 65.788), (FULL_PLUS, 84.698)],
@@ -433,7 +433,7 @@ def test_full_size_sovits_files_are_read(tmp_path: Path, sizes: Any, millions: f
     assert round(sum(counted) / 1e6, 3) == millions
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 def test_full_size_gpt_file_is_read(tmp_path: Path) -> None:
     """The 155 MB GPT is read; parameters as counted upstream."""
     found = read_official(write_gpt(tmp_path / "a.ckpt", GptSizes()))

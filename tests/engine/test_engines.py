@@ -108,6 +108,7 @@ async def test_cancel_frees_the_slot(engine: EngineClient) -> None:
     assert (stats.slots_used, stats.jobs_cancelled) == (0, 1)
 
 
+@pytest.mark.slow
 async def test_a_thousand_random_cancels_leak_nothing(engine: EngineClient) -> None:
     """Slots, jobs and queues are all free after 1,000 sentences left at random moments."""
     dice = random.Random(7)

@@ -160,7 +160,7 @@ def test_import_needs_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 @pytest.mark.parametrize("sizes", [FULL_V1, FULL_SOVITS, FULL_PRO, FULL_PLUS])
 def test_full_size_files_import(tmp_path: Path, sizes: SovitsSizes) -> None:
     """Full-size files give upstream's numbers; the speaker network is checked before writing."""

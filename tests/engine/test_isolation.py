@@ -108,6 +108,7 @@ async def check(backend: str, pack: Pack) -> None:
         assert np.abs(audio).max() > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parity
 async def test_sixteen_sessions_sound_as_each_does_alone(
     fixtures_dir: Path, tmp_path: Path

@@ -13,7 +13,7 @@ PINNED_EXPONENTIAL = [1.17070997, 1.58637500, 0.121266708, 0.907768369]
 PINNED_NORMAL = [0.22345072, 1.60984623, -1.35380554, -0.408828527]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     cuts=st.lists(st.integers(0, 40), max_size=6),
     channels=st.sampled_from([1, 7, 8, 9, 192]),

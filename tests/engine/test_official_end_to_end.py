@@ -111,7 +111,7 @@ async def test_tiny_models_of_every_version_speak(
     await _check(pack, tmp_path / "voices", language)
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("sizes", [FULL_V1, FULL_SOVITS, FULL_PRO, FULL_PLUS])
 async def test_full_size_models_speak(tmp_path: Path, sizes: SovitsSizes) -> None:

@@ -79,7 +79,7 @@ def test_nano_compiles(tmp_path: Path) -> None:
     assert {"prefill", "step", "prior", "flow", "decoder", "ssl", "speaker"} <= set(sizes)
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 @pytest.mark.parametrize("family", FAMILIES)
 def test_full_size_packs_compile(tmp_path: Path, family: str) -> None:
     """Random weights of the real sizes; minutes and some 5 GB of memory each."""

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 
+import pytest
 from aiohttp import ClientSession
 
 from engine.backends.fake import FakeScript
@@ -23,6 +24,7 @@ async def status(live: Live) -> int:
         return answer.status
 
 
+@pytest.mark.slow
 async def test_open_contexts_fail_retryably_and_the_next_ones_speak() -> None:
     """-9 in the middle of three contexts of two sessions; nobody reconnects or restarts."""
     config = EngineConfig(backend="fake", fake=FakeScript(step_s=0.005), num_slots=4)

@@ -111,6 +111,7 @@ async def test_packets_leave_while_tokens_are_being_made(pack: Pack) -> None:
         assert samples48 > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parity
 async def test_the_decoded_length_is_the_tokens_and_the_pauses(pack: Pack, tmp_path: Path) -> None:
     """`say` writes exactly 40 ms a token less the silence left out, and the announced pauses."""
@@ -126,6 +127,7 @@ async def test_the_decoded_length_is_the_tokens_and_the_pauses(pack: Pack, tmp_p
     assert num_samples == made_ms * 24 - engine.num_trimmed * 24000 // engine.info.sample_rate_hz
 
 
+@pytest.mark.slow
 @pytest.mark.parity
 async def test_cancel_ends_the_context_and_frees_the_slot(pack: Pack) -> None:
     """After `context.cancelled` no frame comes, and the engine holds no slot any more."""

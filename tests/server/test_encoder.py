@@ -87,7 +87,7 @@ def test_decoded_length_is_tokens_and_pauses(codec: Codec, rate_hz: int, source_
         assert encoder.total_samples48 == length_ms * 48
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     sizes=st.lists(st.integers(50, 3000), min_size=1, max_size=8),
     frame_ms=st.sampled_from([10, 20, 60]),

@@ -19,7 +19,7 @@ RATES = [48000, 24000, 16000, 8000, 44100]
     cuts=st.lists(st.integers(0, 5000), max_size=12),
     rest=st.integers(0, 3000),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_cutting_changes_nothing(out_hz: int, cuts: list[int], rest: int) -> None:
     """Any cut of a stream gives the same samples, and round(N * out / in) of them."""
     wave = noise((sum(cuts) + rest) / 32000)

@@ -74,7 +74,7 @@ def test_rows_have_the_same_bits_alone_and_together(config: T2SConfig) -> None:
             decoder.release(slot)
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 def test_a_full_size_network_keeps_rows_apart() -> None:
     """24 layers of random weights: eight sentences together give the bits of each alone."""
     decoder = make(T2SConfig(), num_slots=8, max_positions=128)

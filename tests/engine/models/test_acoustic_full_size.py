@@ -10,7 +10,7 @@ from engine.backends.torch_acoustic import TorchAcoustic
 from engine.model_config import AcousticConfig, HifiGanConfig
 from engine.models.acoustic import init_random
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.full_size
 torch.set_num_threads(1)
 
 CONFIGS = {

@@ -192,7 +192,7 @@ def test_other_languages_can_be_plugged_in(monkeypatch: pytest.MonkeyPatch) -> N
     ]  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80)
 @given(
     st.lists(
         st.sampled_from(

@@ -122,7 +122,7 @@ class TestNothingLost:
 
 
 class TestGuards:
-    @settings(max_examples=200)
+    @settings(max_examples=100)
     @given(
         parts=st.lists(
             st.tuples(

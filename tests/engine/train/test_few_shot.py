@@ -52,6 +52,7 @@ def _train(home: Path, work: str = "work", *options: str) -> int:
     return command.run(parser.parse_args([*arguments, *steps, *options]))
 
 
+@pytest.mark.slow
 def test_voice_is_trained_enrolled_and_reported(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,6 +77,7 @@ def test_voice_is_trained_enrolled_and_reported(
     assert "skipped d.wav" in out and "sovits-live export" in out
 
 
+@pytest.mark.slow
 def test_killed_training_goes_on_to_the_same_weights(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,7 +48,7 @@ def corpus() -> Corpus:
     return Corpus([Item(entry, features, rng.integers(0, 1024, FRAMES // 2))])
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 @pytest.mark.timeout(0)
 def test_acoustic_loss_falls_over_20_steps(corpus: Corpus) -> None:
     """V2Pro, 20 steps at ten times the rate of fine-tuning, one row of 0.16 s."""
@@ -58,7 +58,7 @@ def test_acoustic_loss_falls_over_20_steps(corpus: Corpus) -> None:
     assert np.mean(losses[-5:]) < 0.95 * np.mean(losses[:3]), losses
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 @pytest.mark.timeout(0)
 def test_t2s_loss_falls_over_20_steps(corpus: Corpus) -> None:
     """24 layers of 512."""

@@ -47,7 +47,7 @@ ACTIONS = st.one_of(
 )
 
 
-@hypothesis_settings(max_examples=150, deadline=None)
+@hypothesis_settings(max_examples=100)
 @given(st.lists(ACTIONS, max_size=40))
 def test_no_sequence_raises_or_speaks_for_a_closed_context(
     actions: list[str | bytes | tuple[str, int]],

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import BackendUnavailable
@@ -128,7 +128,6 @@ _CHARACTERS = st.sampled_from(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.text(_CHARACTERS, max_size=40), st.sampled_from(DigitStyle))
 def test_any_text_is_spoken_without_an_error(text: str, digits: DigitStyle) -> None:
     """Whatever comes, the symbols are known ones, the offsets in range and in order."""
