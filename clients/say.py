@@ -134,6 +134,8 @@ async def _say(args: argparse.Namespace) -> int:
     if not args.quiet and done is not None:
         for line in figures.lines(done):
             print(line, file=sys.stderr if args.out == STDOUT else sys.stdout)
+        if args.out is None and not args.play:
+            print("note: not kept and not played: add --out hello.wav or --play", file=sys.stderr)
     return EXIT_OK
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from engine.audio.io import read_audio
@@ -101,6 +102,7 @@ def _add(args: argparse.Namespace, paths: Paths) -> None:
     )
     folder = store.save(voice, pack.name, references=_kept(args, DEFAULT_STYLE), replace=True)
     print(f"voice {args.name} for pack {pack.name}, in {folder}")
+    print(f'hear it: sovits-live say "Hello." --voice {args.name} --out hello.wav')
     if not args.consent:
         print("note: say who agreed to this use of the voice with --consent", file=sys.stderr)
 
@@ -189,6 +191,11 @@ def _list(args: argparse.Namespace, paths: Paths) -> None:
         print(f"{record.id}  {info.language}  {styles}  {record.pack_name}  {record.description}")
     for problem in listing.problems.values():
         print(f"error: {problem}", file=sys.stderr)
+    with suppress(SovitsError):  # where there is no pack, it has no voices
+        pack = paths.chosen_pack(None)
+        own = VoiceStore(pack / "voices").listing().records.keys()
+        for voice_id in sorted(own - listing.records):
+            print(f"{voice_id}  comes with {pack.name}")
 
 
 def _summary(record: VoiceRecord) -> dict[str, object]:

@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=f"subcommands:\n{table}\n\n'sovits-live SUBCOMMAND --help' shows its options.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
     parser.add_argument("subcommand", choices=SUBCOMMANDS, metavar="SUBCOMMAND")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser
@@ -63,6 +64,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments:
         build_parser().print_help()
         return 2
+    if arguments[0] == "--version":
+        from server.runtime import installed_version
+
+        print(f"sovits-live {installed_version()}")
+        return 0
     if arguments[0] not in SUBCOMMANDS:
         # Lets argparse answer --help and name the valid choices.
         build_parser().parse_args(arguments[:1])

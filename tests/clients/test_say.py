@@ -68,6 +68,15 @@ async def test_file_is_as_long_as_what_was_spoken(
     assert sent[0]["lead_ms"] == 0
 
 
+async def test_neither_kept_nor_played_is_told(
+    serving: Serving, speaking: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever wonders where the voice went is told how to hear it."""
+    async with serving(speaking) as server:
+        assert await run("Hello.", "--url", server.url) == EXIT_OK
+    assert "add --out hello.wav or --play" in capsys.readouterr().err
+
+
 async def test_options_reach_the_server(serving: Serving, speaking: Any) -> None:
     """Under their wire names; what was not given is left to the server."""
     options = (

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import engine
 from engine.pack import Pack, load_pack
 from engine.types import Language
 from engine.voices import PackVoices, VoiceStore
@@ -16,6 +17,7 @@ from server.cli import main
 from tests.speechlike import noise, speechlike, write_wav
 from tests.tiny_packs import tiny_pack
 
+NANO = Path(engine.__file__).parent / "bundled" / "nano"
 TEXT = "你好，欢迎来到直播间。"
 
 
@@ -78,6 +80,17 @@ def test_life_of_a_voice(
     assert not (tmp_path / "voices" / "anna" / "references").exists()
     assert main(["voice", "remove", "anna", *where]) == 0
     assert list((tmp_path / "voices").iterdir()) == []
+
+
+def test_voices_of_the_pack_are_listed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever has made none yet learns what there is to speak with."""
+    monkeypatch.setattr("engine.paths.BUNDLED", NANO.parent)
+    monkeypatch.setenv("SOVITS_DATA", str(tmp_path))
+    assert main(["voice", "list", "--voices-dir", str(tmp_path / "voices")]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("no voice in ") and "anna  comes with nano\n" in printed
 
 
 def test_same_recording_gives_the_same_voice(

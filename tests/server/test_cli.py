@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from server.cli import SUBCOMMANDS, main
+from server.runtime import installed_version
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,6 +28,12 @@ def test_help_names_every_subcommand(capsys: pytest.CaptureFixture[str]) -> None
     for name, subcommand in SUBCOMMANDS.items():
         assert f"  {name}" in printed and subcommand.summary in printed
         assert find_spec(subcommand.module) is not None
+
+
+def test_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a bug report begins with."""
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"sovits-live {installed_version()}\n"
 
 
 def test_unknown_subcommand_is_told_the_valid_ones(capsys: pytest.CaptureFixture[str]) -> None:
