@@ -20,6 +20,7 @@ from pathlib import Path
 from bench.quality.items import Folder
 from bench.quality.lists import LISTS
 from bench.quality.speaker import Settings, pack_params
+from engine.config import PRECISIONS
 from engine.errors import InvalidParameter, SovitsError
 from engine.pack import load_pack
 from engine.paths import resolve_paths
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     speaking = parser.add_argument_group("speaking")
     speaking.add_argument("--pack", help="name or folder of the pack")
     speaking.add_argument("--backend", default="onnxruntime")
+    speaking.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the T2S")
     speaking.add_argument("--lists", default=",".join(LISTS), help="of " + ",".join(LISTS))
     speaking.add_argument("--limit", type=int, help="lines of each list")
     speaking.add_argument("--voices", default="", help="only these, by commas")
@@ -86,6 +88,7 @@ def _speak(args: argparse.Namespace) -> None:
             "fingerprint": pack.fingerprint,
             "speaker_kind": pack.config.speaker.kind if pack.config.speaker else None,
             "backend": settings.backend,
+            "precision": settings.precision,
             "cut": settings.cut,
             "params": asdict(settings.params),
         }
@@ -116,6 +119,7 @@ def _settings(args: argparse.Namespace) -> Settings:
     return Settings(
         pack=path,
         backend=args.backend,
+        precision=args.precision,
         voices_dir=args.voices_dir,
         cut=args.cut,
         params=replace(params, mode=StreamMode(args.mode)),

@@ -28,12 +28,14 @@ class Settings:
     """How to speak.
 
     Attributes:
+        precision: Of the T2S stage.
         cut: `whole` gives the text as one sentence; `server` cuts it as a server does that gets
             it all at once (the first clause early).
     """
 
     pack: Path
     backend: str = "onnxruntime"
+    precision: str = "fp32"
     voices_dir: Path | None = None
     cut: str = "whole"
     params: SynthesisParams = SynthesisParams()
@@ -128,7 +130,11 @@ def open_speaker(settings: Settings) -> Iterator[Speaker]:
     """
     pack = load_pack(settings.pack)
     config = EngineConfig(
-        backend=settings.backend, pack=pack.path, voices_dir=settings.voices_dir, num_slots=1
+        backend=settings.backend,
+        precision=settings.precision,
+        pack=pack.path,
+        voices_dir=settings.voices_dir,
+        num_slots=1,
     )
     speaker = Speaker(settings, ThreadEngine(config), pack)
     speaker.start()
