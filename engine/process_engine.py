@@ -110,6 +110,7 @@ class ProcessEngine(BaseEngine):
 
     def _on_death(self, connection: Connection, status: int | None) -> None:
         connection.close()
+        self._send(Close())  # ends the writer: its pipe is gone
         reason = why_it_died(status)
         self._fail_all(EngineFailed(f"{reason}; it is being restarted"))
         self._handle(StartFailed(EngineFailed(reason)))

@@ -98,40 +98,47 @@ class Scheduler:
     def next_semantic(self, jobs: Iterable[JobView], now_s: float) -> Prefill | Decode | None:
         """Return the semantic lane's next work, or None to wait for a change."""
         live = [job for job in jobs if job.phase is not Phase.DONE]
-        decoding = [job for job in live if job.phase is Phase.DECODING and job.has_credit]
-        admissible = self._admissible(live, now_s)
-        if not decoding and admissible is None:
+        rows = [job for job in live if job.phase is Phase.DECODING]
+        free = self._policy.num_slots - len(rows)
+        waiting = self._most_urgent_waiting(live, free, now_s)
+        running = [job for job in rows if job.has_credit]
+        if waiting is not None and free <= 0:
+            # A row whose listener wants no more for now would keep its slot until he does. Its
+            # sentence's tokens, a few bytes each, are made to the end instead: audio is not.
+            running = rows
+        elif waiting is not None:
+            if not running or self._slack(waiting) <= min(map(self._slack, running)):
+                return Prefill(waiting.job_id)
+        if not running:
             return None
-        decoding.sort(key=self._slack)
-        if admissible is not None:
-            if not decoding or self._slack(admissible) <= self._slack(decoding[0]):
-                return Prefill(admissible.job_id)
+        running.sort(key=self._slack)
         # Rows ride along for almost nothing: a step reads all weights whatever the batch.
-        return Decode(tuple(job.job_id for job in decoding[: self._policy.max_batch]))
+        return Decode(tuple(job.job_id for job in running[: self._policy.max_batch]))
 
     def next_acoustic(self, jobs: Iterable[JobView]) -> Vocode | None:
-        """Return the acoustic lane's next work, or None to wait for a change."""
+        """Return the acoustic lane's next work, or None to wait for a change.
+
+        Audio of an utterance is made in the order it is heard: a short sentence that is ready
+        early would use up the credit the one before it needs, and both would wait for ever.
+        """
+        live = [job for job in jobs if job.phase is not Phase.DONE]
+        heads = _heads(live)
         ready = [
             job
-            for job in jobs
-            if job.phase in (Phase.DECODING, Phase.SPEAKING)
+            for job in live
+            if job.phase is not Phase.WAITING
             and job.tokens_to_chunk == 0
             and job.has_credit
+            and job.sentence_index == heads[job.utterance_id]
         ]
         if not ready:
             return None
         return Vocode(min(ready, key=self._slack).job_id)
 
-    def _admissible(self, live: Sequence[JobView], now_s: float) -> JobView | None:
-        """Return the waiting job that may take a slot now, the most urgent one."""
-        used = sum(job.phase is Phase.DECODING for job in live)
-        free = self._policy.num_slots - used
-        if free <= 0:
-            return None
-        heads: dict[str, int] = {}  # utterance -> its earliest unfinished sentence
-        for job in live:
-            index = heads.get(job.utterance_id, job.sentence_index)
-            heads[job.utterance_id] = min(index, job.sentence_index)
+    def _most_urgent_waiting(
+        self, live: Sequence[JobView], free: int, now_s: float
+    ) -> JobView | None:
+        """Return the job that should have the next slot; the last ones are for silent listeners."""
         horizon = now_s + self._policy.prefetch_lead_s
         waiting = [
             job
@@ -139,10 +146,9 @@ class Scheduler:
             if job.phase is Phase.WAITING and job.has_credit and job.deadline_s <= horizon
         ]
         if free <= self._policy.reserved_slots:
+            heads = _heads(live)
             waiting = [job for job in waiting if heads[job.utterance_id] == job.sentence_index]
-        if not waiting:
-            return None
-        return min(waiting, key=self._slack)
+        return min(waiting, key=self._slack, default=None)
 
     def _slack(self, job: JobView) -> tuple[float, int, int]:
         """Return the sort key of urgency: latest start, then order within the utterance."""
@@ -152,3 +158,12 @@ class Scheduler:
         if job.phase is Phase.WAITING:
             work += job.prefill_size * costs.prefill_per_position_s
         return (job.deadline_s - work, job.sentence_index, job.job_id)
+
+
+def _heads(live: Iterable[JobView]) -> dict[str, int]:
+    """Return each utterance's earliest unfinished sentence: the one that is being heard."""
+    heads: dict[str, int] = {}
+    for job in live:
+        index = heads.get(job.utterance_id, job.sentence_index)
+        heads[job.utterance_id] = min(index, job.sentence_index)
+    return heads

@@ -49,3 +49,11 @@ def test_newcomers_do_not_wait_for_streams_that_are_ahead() -> None:
     outcome = play(slower=1.5, credit_s=20.0, gap_s=6.0)
     worst, median = max(outcome.first_audio_s), float(np.median(outcome.first_audio_s))
     assert worst < 6 * median
+
+
+def test_more_listeners_than_slots_are_no_queue() -> None:
+    """Sentences of 10 s that are heard at their pace hold no slot for 10 s."""
+    load = Load(sessions=64, duration_s=20.0, tokens=250, sentences=1, credit_s=2.0)
+    outcome = Simulation(load, COSTS, Policy(num_slots=8, max_batch=8)).run()
+    assert len(outcome.first_audio_s) > 50
+    assert max(outcome.first_audio_s) < 2.0

@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import signal
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,7 +19,7 @@ from engine.config import EngineConfig
 from engine.errors import EngineFailed, InvalidParameter, TextError, VoiceError
 from engine.process_engine import ProcessEngine
 from engine.thread_engine import ThreadEngine
-from engine.types import StreamMode, SynthesisParams
+from engine.types import FloatArray, SentenceJob, StreamMode, SynthesisParams
 from tests.engine.jobs import collect, fake_audio, make_job, speak
 
 ENGINES: dict[str, Any] = {"thread": ThreadEngine, "process": ProcessEngine}
@@ -176,6 +177,58 @@ async def test_a_reader_without_credit_stops_only_itself(engine: EngineClient) -
     np.testing.assert_array_equal(audio, fake_audio(stalled))
 
 
+async def test_stalled_readers_on_every_slot_hold_nobody_up(engine: EngineClient) -> None:
+    """With all four slots taken by them a fifth session speaks, and each of them can go on."""
+    stalled = [make_job(*range(20, 60 + n), utterance=f"stalled{n}") for n in range(4)]
+
+    async def stall(job: SentenceJob) -> FloatArray:
+        async with engine.synthesize(job) as chunks:
+            parts = [(await anext(chunks)).samples]
+            all_stalled.release()
+            await goes_on.wait()
+            return np.concatenate([*parts, *(c.samples for c in await collect(chunks))])
+
+    all_stalled, goes_on = asyncio.Semaphore(0), asyncio.Event()
+    for job in stalled:
+        engine.grant(job.utterance_id, 0.2)
+    async with asyncio.TaskGroup() as group:
+        readers = [group.create_task(stall(job)) for job in stalled]
+        for _ in readers:
+            await all_stalled.acquire()
+        other = make_job(utterance="other")
+        np.testing.assert_array_equal(await speak(engine, other), fake_audio(other))
+        # Tokens made for nobody yet are not audio: nothing came beyond the grants.
+        most_s = sum(0.2 + 1.6 * 5 * 0.04 for _ in stalled)
+        assert (await engine.stats()).audio_s <= most_s + len(fake_audio(other)) / 32000
+        for job in stalled:
+            engine.grant(job.utterance_id, float("inf"))
+        goes_on.set()
+    for job, reader in zip(stalled, readers, strict=True):
+        np.testing.assert_array_equal(reader.result(), fake_audio(job))
+
+
+async def test_short_sentences_do_not_spend_the_credit_of_the_one_before(
+    engine: EngineClient,
+) -> None:
+    """A listener granted 0.9 s more than he has heard hears a long sentence to its end."""
+    long = make_job(*range(20, 60), utterance="u")
+    short = [make_job(*range(20, 24), utterance="u", index=n) for n in (1, 2)]
+    engine.grant("u", 0.9)
+
+    async def listen() -> FloatArray:
+        parts: list[FloatArray] = []
+        async with engine.synthesize(long) as chunks:
+            async for chunk in chunks:
+                parts.append(chunk.samples)
+                engine.grant("u", sum(map(len, parts)) / 32000 + 0.9)
+        engine.grant("u", float("inf"))
+        return np.concatenate(parts)
+
+    heard = await asyncio.gather(listen(), *(speak(engine, job) for job in short))
+    for job, audio in zip((long, *short), heard, strict=True):
+        np.testing.assert_array_equal(audio, fake_audio(job))
+
+
 async def test_a_killed_engine_process_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every open job fails retryably, and the next one works without anybody's help."""
     came_back = asyncio.Event()
@@ -202,6 +255,8 @@ async def test_a_killed_engine_process_comes_back(monkeypatch: pytest.MonkeyPatc
             await speak(engine, job), fake_audio(job, FakeScript(step_s=0.002))
         )
         assert (await engine.stats()).restarts == 1
+        threads = [thread.name for thread in threading.enumerate()]
+        assert (threads.count("engine-reader"), threads.count("engine-writer")) == (1, 1)
     finally:
         await engine.close()
 

@@ -68,6 +68,22 @@ def test_no_slot_no_prefill() -> None:
     assert scheduler(num_slots=2, reserved_slots=0).next_semantic(jobs, 0.0) == Decode((1, 2))
 
 
+def test_rows_whose_listeners_can_wait_give_their_slots_up() -> None:
+    """While somebody waits for a slot they are decoded to their end; otherwise they stand still."""
+    stalled = [view(1, has_credit=False), view(2, has_credit=False)]
+    newcomer = view(3, phase=Phase.WAITING, deadline_s=0.25)
+    small = scheduler(num_slots=2, reserved_slots=0)
+    assert small.next_semantic(stalled, 0.0) is None
+    assert small.next_semantic([*stalled, newcomer], 0.0) == Decode((1, 2))
+    running = view(4, deadline_s=0.1)
+    assert small.next_semantic([stalled[0], running, newcomer], 0.0) == Decode((4, 1))
+    # Somebody who wants no audio himself is no reason, nor a sentence that is only prefetched.
+    for idle in (replace(newcomer, has_credit=False), replace(newcomer, deadline_s=100.0)):
+        assert small.next_semantic([*stalled, idle], 0.0) is None
+    follower = replace(newcomer, utterance_id="u1", sentence_index=1)
+    assert small.next_semantic([*stalled, follower], 0.0) is None
+
+
 def test_the_last_slots_are_kept_for_utterances_that_are_silent() -> None:
     """A prefetched sentence does not take a reserved slot; the head of an utterance does."""
     head = view(1, deadline_s=9.0)
@@ -87,15 +103,20 @@ def test_sentences_far_ahead_are_not_started() -> None:
 
 
 def test_the_most_urgent_chunk_is_vocoded_first() -> None:
-    """Least slack first, counting the chunk's own cost; sentences of one utterance in order."""
+    """Least slack first, counting the chunk's own cost."""
     jobs = [
         view(1, tokens_to_chunk=0, deadline_s=2.0),
         view(2, tokens_to_chunk=0, deadline_s=2.2, chunk_tokens=50),
         view(3, tokens_to_chunk=1, deadline_s=0.0),
     ]
     assert scheduler().next_acoustic(jobs) == Vocode(2)
-    same = [
-        view(4, utterance_id="u", sentence_index=1, tokens_to_chunk=0),
-        view(5, utterance_id="u", sentence_index=0, tokens_to_chunk=0),
-    ]
-    assert scheduler().next_acoustic(same) == Vocode(5)
+
+
+def test_audio_of_an_utterance_is_made_in_order() -> None:
+    """A sentence that is ready waits for the one before it, which may need all the credit."""
+    first = view(4, utterance_id="u")
+    second = view(5, utterance_id="u", sentence_index=1, tokens_to_chunk=0, deadline_s=0.0)
+    assert scheduler().next_acoustic([first, second]) is None
+    ready = replace(first, tokens_to_chunk=0)
+    assert scheduler().next_acoustic([ready, second]) == Vocode(4)
+    assert scheduler().next_acoustic([replace(ready, phase=Phase.DONE), second]) == Vocode(5)
