@@ -35,7 +35,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "vtube": Subcommand("clients.vtube", "speak and move the mouth of a VTube Studio avatar"),
     "voice": Subcommand("engine.voice_command", "add, list, show and remove voices"),
     "export": Subcommand("export.command", "write the ONNX graphs of a model pack"),
-    "model": Subcommand("engine.model_command", "import and inspect model packs"),
+    "model": Subcommand("engine.model_command", "fetch, import and inspect model packs"),
     "bench": Subcommand("bench.command", "measure this server, its engine and others"),
     "train": Subcommand("engine.train.command", "train a model, or fine-tune one on a voice"),
     "doctor": Subcommand("server.doctor_command", "report what works here and how to get the rest"),
