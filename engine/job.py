@@ -72,7 +72,6 @@ class Job:
         self.busy_s = 0.0  # the networks' time for it that no chunk has told yet
         self.produced_s = 0.0  # audio of this sentence given out, its pause included
         self.is_in_step = False  # a lane's network call is working on it
-        self.is_vocoding = False
         self.is_cancelled = False
         self.attempt = 0
         self.collapse: Collapse | None = None

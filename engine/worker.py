@@ -228,19 +228,16 @@ class Worker:
     def _acoustic_step(self) -> bool:
         """Do the acoustic lane's most urgent work; False when there is none."""
         with self._changed:
-            idle = (view for view in self._views() if not self._jobs[view.job_id].is_vocoding)
-            work = self._scheduler.next_acoustic(idle)
+            work = self._scheduler.next_acoustic(self._views())
             if work is None:
                 return False
             job = self._jobs[work.job_id]
             chunk = job.chunks.popleft()
-            job.is_vocoding = True
             job.num_spoken += chunk.num_new
         started = self._clock()
         spoken = self._vocode(job, chunk)
         elapsed = self._clock() - started
         with self._changed:
-            job.is_vocoding = False
             job.busy_s += elapsed
             self._count(busy_s=elapsed)
             if isinstance(spoken, Exception):
@@ -311,9 +308,7 @@ class Worker:
     def _views(self) -> list[JobView]:
         """Describe all jobs, each with the moment its listener runs out of audio."""
         views = []
-        ahead_s: dict[
-            str, float
-        ] = {}  # utterance -> audio its earlier sentences still have to give
+        ahead_s: dict[str, float] = {}  # audio an utterance's earlier sentences still have to give
         for job in self._jobs.values():
             rest_s = ahead_s.get(job.job.utterance_id, 0.0)
             views.append(job.view(job.clock.end_s + rest_s))

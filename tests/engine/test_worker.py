@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,11 +12,12 @@ import numpy as np
 import pytest
 
 from engine.backends.fake import FakeBackend, fake_voices
+from engine.collapse import MAX_EQUAL_RUN
 from engine.config import EngineConfig
 from engine.errors import EngineFailed, Overloaded, SovitsError
 from engine.messages import Event, Failed, Spoken
 from engine.scheduler import Scheduler
-from engine.types import SentenceJob
+from engine.types import TOKEN_HZ, SentenceJob
 from engine.voice_source import VoiceTable
 from engine.worker import Worker
 from tests.engine.jobs import fake_audio, make_job
@@ -131,6 +134,49 @@ def test_more_sentences_than_the_engine_holds_are_refused() -> None:
     finally:
         engine.worker.close()
     assert [isinstance(outcome, Overloaded) for outcome in outcomes] == [False] * 3 + [True] * 2
+
+
+def test_a_thousand_random_cancels_leave_nothing_behind(engine: Engine) -> None:
+    """Jobs, clocks, free slots and the cache's rows are as before, wherever each was cancelled."""
+    dice = random.Random(7)
+    open_jobs: list[SentenceJob] = []
+    for number in range(1000):
+        job = make_job(*range(20, 26), utterance=f"u{number}")
+        engine.worker.grant(job.utterance_id, dice.choice([0.1, 60.0]))
+        engine.worker.submit(job)
+        open_jobs.append(job)
+        if dice.random() < 0.2:
+            time.sleep(0.001 * dice.random())  # so that they are cancelled at every age
+        while len(open_jobs) > dice.randrange(6):
+            gone = open_jobs.pop(dice.randrange(len(open_jobs)))
+            engine.worker.cancel(gone.job_id)
+            engine.worker.forget(gone.utterance_id)
+    for job in open_jobs:
+        engine.worker.cancel(job.job_id)
+        engine.worker.forget(job.utterance_id)
+    engine.check_well()
+    for number in range(2):
+        engine.worker.forget(f"well{number}")
+    assert engine.worker.stats().jobs_cancelled > 500
+    assert (engine.worker._jobs, engine.worker._clocks) == ({}, {})
+    assert sorted(engine.worker._free_slots) == [0, 1]
+    assert engine.backend.semantic._rows == {}
+
+
+def test_a_collapsed_sentence_ends_and_is_counted(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that says one token for ever costs a few seconds of audio, not a minute."""
+    stuck = np.full(engine.backend.config.t2s.vocab_size, -50.0, np.float32)
+    stuck[7] = 50.0
+    monkeypatch.setattr(engine.backend.semantic, "_logits", lambda slot: stuck)
+    job = make_job()
+    engine.worker.submit(job)
+    audio = engine.outcome(job)
+    assert isinstance(audio, np.ndarray)
+    assert 0 < len(audio) / 32000 < 3 * MAX_EQUAL_RUN / TOKEN_HZ
+    stats = engine.worker.stats()
+    assert (stats.jobs_done, stats.jobs_collapsed) == (1, 1)
 
 
 def test_a_voice_that_cannot_be_read_costs_its_sentence(
