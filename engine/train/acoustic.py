@@ -138,7 +138,7 @@ class AcousticStage:
             total = total + weight * (adversarial + self.settings.feature_weight * feature)
         total.backward()  # type: ignore[no-untyped-call]
         figures["gradient"] = clip_and_step(
-            self.optimizers["acoustic"], self.parameters, self.loop.max_gradient
+            [self.optimizers["acoustic"]], self.parameters, self.loop.max_gradient
         )
         return figures
 
@@ -290,7 +290,7 @@ class AcousticStage:
         loss = losses.discriminator_loss(self._judge(real), self._judge(made))
         loss.backward()  # type: ignore[no-untyped-call]
         clip_and_step(
-            self.optimizers["judges"], list(self.judges.parameters()), self.loop.max_gradient
+            [self.optimizers["judges"]], list(self.judges.parameters()), self.loop.max_gradient
         )
         self.judges.requires_grad_(False)
         return loss.item()

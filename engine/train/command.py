@@ -3,6 +3,7 @@
     prepare   recordings -> features (needs a pack: its encoders are the frozen part)
     tokens    stage 1: the quantizer
     acoustic  stage 2: tokens to sound
+    distil    tokens of further texts, from the states of a synthetic teacher
     t2s       stage 3: text to tokens
     pack      weights of the stages -> a model pack
     voice     all of it for one voice: fine-tunes a pack on 1 to 5 minutes of recordings
@@ -34,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     tokens = actions.add_parser("tokens", help="train the quantizer")
     acoustic = actions.add_parser("acoustic", help="train the acoustic model")
+    distil = actions.add_parser("distil", help="give texts that nobody spoke their tokens")
+    distil.add_argument("states", type=Path, help="folder: engine/train/distil.py says of what")
     t2s = actions.add_parser("t2s", help="train text to tokens")
     pack = actions.add_parser("pack", help="make a model pack of trained stages")
     pack.add_argument("out", type=Path, help="folder of the new pack")
@@ -42,11 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     voice.add_argument("recordings", type=Path, help="folder of recordings")
     voice.add_argument("--list", type=Path, help="path|speaker|language|text of the recordings")
     _add_voice_arguments(voice)
-    for action in (prepare, tokens, acoustic, t2s, pack, voice):
+    for action in (prepare, tokens, acoustic, distil, t2s, pack, voice):
         action.add_argument("--work", type=Path, default=Path("runs/train"), help="work folder")
-    for action in (prepare, acoustic, pack, voice):
+    for action in (prepare, acoustic, distil, pack, voice):
         action.add_argument("--pack", help="the pack whose encoders (voice: and weights) are used")
-    for action in (tokens, acoustic, t2s, pack):
+    for action in (tokens, acoustic, distil, t2s, pack):
         action.add_argument("--config", type=Path, help="recipe; the one of nano by default")
     for action in (acoustic, t2s):
         action.add_argument("--minutes", type=float, default=float("inf"), help="stop after")
@@ -76,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
         "prepare": actions.prepare_features,
         "tokens": actions.tokens,
         "acoustic": actions.acoustic,
+        "distil": actions.distil,
         "t2s": actions.t2s,
         "pack": actions.pack,
         "voice": actions.voice,

@@ -16,6 +16,7 @@ from engine.backends.registry import create_backend
 from engine.backends.torch_reference import load_ssl
 from engine.config import EngineConfig
 from engine.errors import CheckpointError, VoiceError
+from engine.models.quantizer import Quantizer
 from engine.models.whisper import WhisperEncoder
 from engine.pack import Pack, Part, load_pack
 from engine.paths import resolve_paths
@@ -95,18 +96,35 @@ def acoustic(args: argparse.Namespace) -> None:
     )
 
 
+def distil(args: argparse.Namespace) -> None:
+    """Give a teacher's texts their tokens; stage 3 then learns those."""
+    recipe = _recipe(args)
+    count = stages.train_distil(
+        args.work,
+        args.states,
+        recipe.distil,
+        recipe.distil_loop,
+        _quantizer(args.work, recipe),
+        Frontend(_pack(args.pack).symbol_set),
+    )
+    print(f"{count} texts in {args.work / 'distilled'}")
+
+
 def t2s(args: argparse.Namespace) -> None:
     """Train stage 3."""
     recipe = _recipe(args)
-    weights = load_average(args.work / "tokens", "quantizer")
     stages.train_t2s(
         args.work,
         recipe.t2s,
         recipe.t2s_settings,
         recipe.t2s_loop,
-        stages.load_quantizer(recipe.acoustic, weights),
+        _quantizer(args.work, recipe),
         max_minutes=args.minutes,
     )
+
+
+def _quantizer(work: Path, recipe: Recipe) -> Quantizer:
+    return stages.load_quantizer(recipe.acoustic, load_average(work / "tokens", "quantizer"))
 
 
 def pack(args: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -197,15 +197,17 @@ def load_average(folder: Path, name: str) -> dict[str, Tensor]:
 
 
 def clip_and_step(
-    optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], max_norm: float
+    optimizers: Iterable[torch.optim.Optimizer], parameters: list[nn.Parameter], max_norm: float
 ) -> float:
     """Clip the gradient, step unless it is not finite, and return its norm before clipping."""
     norm = nn.utils.clip_grad_norm_(parameters, max_norm)
-    if torch.isfinite(norm):
-        optimizer.step()
-    else:
+    finite = bool(torch.isfinite(norm))
+    if not finite:
         logger.warning("a gradient is not finite: step skipped")
-    optimizer.zero_grad(set_to_none=True)
+    for optimizer in optimizers:
+        if finite:
+            optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
     return float(norm)
 
 

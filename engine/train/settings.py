@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from engine.errors import CheckpointError
 from engine.model_config import AcousticConfig, T2SConfig, parse_config
 from engine.train.acoustic import AcousticSettings
+from engine.train.distil import DistilSettings
 from engine.train.loop import LoopSettings
 from engine.train.ssl_tokens import TokenSettings
 from engine.train.t2s import T2SSettings
@@ -28,6 +29,8 @@ class Recipe:
     tokens: TokenSettings
     tokens_loop: LoopSettings
     acoustic_stages: tuple[tuple[AcousticSettings, LoopSettings], ...]
+    distil: DistilSettings
+    distil_loop: LoopSettings
     t2s_settings: T2SSettings
     t2s_loop: LoopSettings
 
@@ -56,6 +59,8 @@ def load_recipe(path: Path) -> Recipe:
                 )
                 for stage in stages
             ),
+            distil=_settings(DistilSettings, data["distil"], "distil"),
+            distil_loop=_settings(LoopSettings, data["distil"]["loop"], "distil.loop"),
             t2s_settings=_settings(T2SSettings, data["t2s"], "t2s"),
             t2s_loop=_settings(LoopSettings, data["t2s"]["loop"], "t2s.loop"),
         )

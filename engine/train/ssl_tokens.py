@@ -144,7 +144,7 @@ class TokenStage:
         terms |= self._terms(passed, rows)
         total = torch.stack(list(terms.values())).sum()
         total.backward()  # type: ignore[no-untyped-call]
-        clip_and_step(self.optimizers["tokens"], self.parameters, self.loop.max_gradient)
+        clip_and_step([self.optimizers["tokens"]], self.parameters, self.loop.max_gradient)
         figures = {name: value.item() for name, value in terms.items()}
         if tokens is not None:
             figures["perplexity"] = self._update(columns.detach(), tokens, rng)

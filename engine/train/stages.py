@@ -1,7 +1,8 @@
 """The stages as runs: from a work folder's features to weights, each resumable by itself.
 
-A work folder holds `features/`, one folder per stage (`tokens`, `acoustic-1`.., `t2s`), each with
-its checkpoint, metrics, curve and `run.json` that says how it was made.
+A work folder holds `features/`, one folder per stage (`tokens`, `acoustic-1`.., `distil`, `t2s`),
+each with its checkpoint, metrics, curve and `run.json` that says how it was made, and `distilled/`
+where a teacher's texts were given.
 """
 
 from __future__ import annotations
@@ -26,10 +27,19 @@ from engine.train.acoustic import AcousticSettings, AcousticStage
 from engine.train.alignment import segments
 from engine.train.batches import Corpus
 from engine.train.curves import draw_curves
+from engine.train.distil import (
+    DistilSettings,
+    DistilStage,
+    load_distilled,
+    read_states,
+    spoken_pairs,
+    write_distilled,
+)
 from engine.train.listener import Listener
 from engine.train.loop import LoopSettings, Run, Stage, load_average
+from engine.train.prepare import Phonemizer
 from engine.train.ssl_tokens import TokenSettings, TokenStage
-from engine.train.store import FeatureStore, split
+from engine.train.store import Entry, FeatureStore, split
 from engine.train.t2s import T2SSettings, T2SStage
 from engine.types import IntArray
 
@@ -57,7 +67,7 @@ def load_data(folder: Path, quantizer: Quantizer | None, *, held_out: int = HELD
     if quantizer is None:
         return Data(Corpus.load(store, entries, {}), {})
     tokens = {entry.id: _tokens(quantizer, store, entry.id) for entry in (*entries, *kept)}
-    places = _places(store, [entry.id for entry in entries if entry.symbols], tokens)
+    places = _places(store, entries, tokens)
     check = Corpus.load(store, kept, tokens) if kept else None
     return Data(Corpus.load(store, entries, tokens, places), places, check)
 
@@ -75,9 +85,10 @@ def _tokens(quantizer: Quantizer, store: FeatureStore, utterance_id: str) -> Int
 
 
 def _places(
-    store: FeatureStore, ids: Sequence[str], tokens: Mapping[str, IntArray]
+    store: FeatureStore, entries: Sequence[Entry], tokens: Mapping[str, IntArray]
 ) -> dict[str, IntArray]:
     """Return the phoneme spoken at each token, for utterances with a teacher's alignment."""
+    ids = [entry.id for entry in entries if entry.symbols]
     if not ids:
         return {}
     numbers: dict[str, int] = {}
@@ -150,6 +161,22 @@ def train_acoustic(
     return target
 
 
+def train_distil(
+    folder: Path,
+    states_folder: Path,
+    settings: DistilSettings,
+    loop: LoopSettings,
+    quantizer: Quantizer,
+    frontend: Phonemizer,
+) -> int:
+    """Learn tokens from a teacher's states; returns how many unspoken texts have got theirs."""
+    recorded = load_data(folder, quantizer).train.items
+    spoken, unspoken = spoken_pairs(read_states(states_folder), recorded)
+    stage = DistilStage(spoken, len(quantizer.codebook), settings, loop)
+    run_stage(folder / "distil", stage, loop, {"settings": asdict(settings)})
+    return len(write_distilled(folder / "distilled", stage.network, unspoken, frontend))
+
+
 def train_t2s(
     folder: Path,
     config: T2SConfig,
@@ -160,11 +187,21 @@ def train_t2s(
     *,
     max_minutes: float = math.inf,
 ) -> Path:
-    """Run the T2S stage; returns its folder."""
-    data = load_data(folder, quantizer)
+    """Run the T2S stage, on the teacher's texts where there are any; returns its folder."""
+    data = text_data(folder, quantizer)
     stage = T2SStage(config, settings, loop, data.train, data.places, weights)
     run_stage(folder / "t2s", stage, loop, {"settings": asdict(settings)}, max_minutes=max_minutes)
     return folder / "t2s"
+
+
+def text_data(folder: Path, quantizer: Quantizer | None) -> Data:
+    """Read what stage 3 learns: a teacher's texts where there are any, else the recordings."""
+    if not (folder / "distilled").exists():
+        return load_data(folder, quantizer)
+    corpus = load_distilled(folder / "distilled")
+    entries = [item.entry for item in corpus.items]
+    tokens = {item.entry.id: item.tokens for item in corpus.items}
+    return Data(corpus, _places(FeatureStore(folder / "distilled"), entries, tokens))
 
 
 def run_stage(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from engine.train import ssl_tokens
@@ -84,9 +85,10 @@ def test_discriminators_learn_beside_the_decoder(corpus: Corpus) -> None:
     assert all(moved)
 
 
-def test_t2s_learns_tokens_and_places(corpus: Corpus) -> None:
-    """Tokens are predicted and the guided head finds the phoneme."""
-    settings = T2SSettings(batch_size=4, guide_layers=(0, 1), autocast=False)
+@pytest.mark.parametrize("muon", [False, True])
+def test_t2s_learns_tokens_and_places(corpus: Corpus, muon: bool) -> None:
+    """Tokens are predicted and the guided head finds the phoneme, whoever optimizes."""
+    settings = T2SSettings(batch_size=4, guide_layers=(0, 1), autocast=False, muon=muon)
     places = {item.entry.id: item.place for item in corpus.items}
     stage = T2SStage(T2S_CONFIG, settings, LOOP, corpus, places)
     figures = _train(stage, 60)
