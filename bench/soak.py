@@ -34,6 +34,7 @@ from engine.types import FloatArray, Language
 
 RATE_HZ, HOP = 32000, 640  # of the fake backend; sent as it is, so samples can be compared
 NUM_VOICES = 2  # that the server's fake backend has
+MOST_DRIFT = 0.02  # of the memory
 WORDS = (
     "the quick brown fox jumps over a lazy dog while seven silver ships sail home at dawn".split()
 )
@@ -277,11 +278,31 @@ async def soak(
 
 def drift(samples: Sequence[Sample], minutes: float) -> float:
     """Return how much memory grew from the first third's to the last third's median, as a share."""
+    before, after = _ends(samples, minutes, "rss_mb")
+    return after / before - 1
+
+
+def growth(samples: Sequence[Sample], minutes: float) -> list[str]:
+    """Return what grew that must be flat, in words; what was sampled at the end is not counted."""
+    grown = []
+    if abs(drift(samples, minutes)) >= MOST_DRIFT:
+        grown.append(f"memory by {drift(samples, minutes):+.2%}")
+    for name, slack in (("threads", 0), ("fds", 2), ("tasks", 8)):  # a session has some 7 tasks
+        before, after = _ends(samples[:-1] or samples, minutes, name)
+        if after > before + slack:
+            grown.append(f"{name} from {before:g} to {after:g}")
+    return grown
+
+
+def _ends(samples: Sequence[Sample], minutes: float, name: str) -> tuple[float, float]:
+    """Return a counter's median in the first and the last third, without the start."""
     settled = [s for s in samples if s.at_s > minutes * 60 * 0.1] or list(samples)
     third = max(1, len(settled) // 3)
-    before = float(np.median([s.rss_mb for s in settled[:third]]))
-    after = float(np.median([s.rss_mb for s in settled[-third:]]))
-    return after / before - 1
+    first, last = (
+        float(np.median([getattr(sample, name) for sample in part]))
+        for part in (settled[:third], settled[-third:])
+    )
+    return first, last
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -305,14 +326,15 @@ def run(args: argparse.Namespace) -> int:
             port=args.port,
         )
     )
-    grown = drift(samples, args.minutes)
+    share, grown = drift(samples, args.minutes), growth(samples, args.minutes)
     last, settled = samples[-1], samples[min(len(samples) - 1, 2)]
     print(
         f"{tally.done} contexts done, {tally.cancelled} cancelled, {tally.cut} cut off, "
         f"{tally.failed} failed; {tally.audio_s / 3600:.2f} h of audio checked\n"
-        f"memory {settled.rss_mb:.0f} -> {last.rss_mb:.0f} MB, drift {grown:+.2%}; threads "
+        f"memory {settled.rss_mb:.0f} -> {last.rss_mb:.0f} MB, drift {share:+.2%}; threads "
         f"{settled.threads} -> {last.threads}, descriptors {settled.fds} -> {last.fds}, tasks "
         f"{settled.tasks} -> {last.tasks}, open contexts at the end {last.contexts}\n"
+        f"grew: {', '.join(grown) or 'nothing'}\n"
         f"wrong samples, text or sessions: {len(tally.wrong)}; server exit status {status}"
     )
     for line in tally.wrong[:10]:
@@ -322,9 +344,10 @@ def run(args: argparse.Namespace) -> int:
             "minutes": args.minutes,
             "sessions": args.sessions,
             "tally": asdict(tally),
-            "rss_drift": grown,
+            "rss_drift": share,
+            "grew": grown,
             "samples": [asdict(sample) for sample in samples],
             "exit_status": status,
         }
         write_json(args.json, figures)
-    return int(bool(tally.wrong) or last.contexts > 0 or status != 0)
+    return int(bool(tally.wrong or grown) or last.contexts > 0 or status != 0)
