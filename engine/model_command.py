@@ -23,7 +23,7 @@ _SPEAKER = "sv/pretrained_eres2netv2w24s4ep4.ckpt"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions pull, import, list, show, verify and remove."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = parser.add_subparsers(dest="action", required=True)
     add_pull_arguments(actions.add_parser("pull", help="fetch official weights and make a pack"))
     _add_import(actions.add_parser("import", help="make a pack from .ckpt and .pth files"))
     listing = actions.add_parser("list", help="name the packs there are")

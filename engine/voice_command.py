@@ -29,7 +29,7 @@ from engine.voices import VoiceStore, check_pack
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions add, list, show, remove and style add."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = parser.add_subparsers(dest="action", required=True)
     add = actions.add_parser("add", help="make a voice from recordings")
     add.add_argument("name", help="the voice's id: a-z, 0-9, '_' and '-'")
     _add_reference_arguments(add)
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show = actions.add_parser("show", help="show a voice's styles and notes")
     remove = actions.add_parser("remove", help="delete a voice and everything kept of it")
     style = actions.add_parser("style", help="give a voice another style")
-    style_actions = style.add_subparsers(dest="style_action", required=True, metavar="ACTION")
+    style_actions = style.add_subparsers(dest="style_action", required=True)
     style_add = style_actions.add_parser("add", help="add a style to a voice")
     style_add.add_argument("name", help="the voice's id")
     style_add.add_argument("style", help="the style's name, such as 'happy'")

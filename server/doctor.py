@@ -156,14 +156,15 @@ def check_player(sound_devices: Path = Path("/proc/asound/cards")) -> Iterator[F
     from clients.errors import Unplayable
     from clients.play import player_command
 
-    fix = "write a file with --out, or open the page in a browser"
+    page = "open the page in a browser"
     try:
         program = player_command(48000)[0]
     except Unplayable as error:
-        yield Finding(Status.MISSING, "player", str(error), fix)
+        yield Finding(Status.MISSING, "player", str(error), f"or {page}")
         return
     # The file is there where ALSA is, and says so when no card is.
     if sound_devices.is_file() and "no soundcards" in sound_devices.read_text():
+        fix = f"write a file with --out, or {page}"
         yield Finding(Status.MISSING, "player", f"{program}, but no audio device", fix)
     else:
         yield Finding(Status.OK, "player", program)

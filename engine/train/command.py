@@ -25,7 +25,7 @@ from engine.types import Language
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = parser.add_subparsers(dest="action", required=True)
     prepare = actions.add_parser("prepare", help="make features of recordings")
     prepare.add_argument("list", type=Path, help="path|speaker|language|text, or manifest.jsonl")
     prepare.add_argument(
@@ -70,6 +70,7 @@ def _add_voice_arguments(voice: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the action."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
     try:
         from engine.train import command_actions as actions
     except ImportError as error:

@@ -68,14 +68,15 @@ def transcribed(
         transcriber: Made when there is something to transcribe.
 
     Raises:
-        CheckpointError: There is no recording, or nothing was said in any of them.
+        CheckpointError: There is no folder, no recording, or nothing was said in any of them.
         BackendUnavailable: There is no transcriber.
     """
     listing = pieces_dir / LIST
     skipped: list[Skipped] = []
     if not listing.exists():
+        paths = recordings(folder)  # before a transcriber is asked for in vain
         lines = list(
-            _transcribe(folder, pieces_dir, speaker, transcriber(), language, skipped, on_file)
+            _transcribe(paths, pieces_dir, speaker, transcriber(), language, skipped, on_file)
         )
         if not lines:
             why = f"; the first: {skipped[0].where}: {skipped[0].reason}" if skipped else ""
@@ -103,7 +104,7 @@ def recordings(folder: Path) -> list[Path]:
 
 
 def _transcribe(
-    folder: Path,
+    paths: Sequence[Path],
     pieces_dir: Path,
     speaker: str,
     transcriber: Transcriber,
@@ -113,7 +114,7 @@ def _transcribe(
 ) -> Iterator[str]:
     """Yield the lines of the list."""
     pieces_dir.mkdir(parents=True, exist_ok=True)
-    for path in recordings(folder):
+    for path in paths:
         on_file(path.name)
         try:
             parts = pieces(read_audio(path, limits=_LIMITS))

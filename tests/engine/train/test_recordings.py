@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,8 @@ def test_nothing_usable_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"1 skipped; the first: b.wav: .*speech"):
         transcribed(tmp_path, tmp_path / "pieces", "me", Clerk, None)
     with pytest.raises(CheckpointError, match="not a folder"):
-        transcribed(tmp_path / "none", tmp_path / "pieces", "me", Clerk, None)
+        asked = partial(pytest.fail, "a transcriber was asked for in vain")
+        transcribed(tmp_path / "none", tmp_path / "pieces", "me", asked, None)
 
 
 def test_files_a_list_does_not_name_are_reported(tmp_path: Path) -> None:
