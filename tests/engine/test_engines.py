@@ -286,6 +286,19 @@ async def test_killed_again_while_it_comes_back_it_comes_back_again() -> None:
         await engine.close()
 
 
+async def test_killed_before_it_was_ever_ready_it_does_not_start() -> None:
+    """-9 while it loads is an error of `start`, not a wait without end."""
+    engine = ProcessEngine(EngineConfig(backend="fake"))
+    starting = asyncio.create_task(engine.start())
+    while engine.pid is None:
+        await asyncio.sleep(0)
+    os.kill(engine.pid, signal.SIGKILL)
+    with pytest.raises(EngineFailed, match="was killed"):
+        await starting
+    assert not engine.is_ready
+    await engine.close()
+
+
 async def test_an_engine_is_not_ready_before_it_has_spoken() -> None:
     """A warm-up sentence that fails keeps it from starting, in its own words."""
     script = FakeScript(fail_at_phoneme={1: "cold"})  # of every voice's prompt

@@ -12,6 +12,7 @@ import torch
 
 from engine.config import EngineConfig
 from engine.pack import Pack
+from engine.process_engine import ProcessEngine
 from engine.thread_engine import ThreadEngine
 from engine.types import FloatArray, Language, SentenceJob, Style, SynthesisParams, Voice
 from engine.voices import VoiceStore
@@ -62,10 +63,12 @@ def make_jobs() -> list[SentenceJob]:
     ]
 
 
-async def run_together(backend: str, pack: Pack, cancelled: set[int]) -> dict[int, FloatArray]:
+async def run_together(
+    kind: type[ThreadEngine | ProcessEngine], backend: str, pack: Pack, cancelled: set[int]
+) -> dict[int, FloatArray]:
     """Speak all jobs at once on eight slots; leave some after their first chunk."""
     config = EngineConfig(backend=backend, pack=pack.path, num_slots=8, max_positions=400)
-    engine = ThreadEngine(config)
+    engine = kind(config)
     await engine.start()
 
     async def one(job: SentenceJob) -> FloatArray | None:
@@ -96,10 +99,10 @@ async def run_alone(backend: str, pack: Pack, jobs: list[SentenceJob]) -> dict[i
         await engine.close()
 
 
-async def check(backend: str, pack: Pack) -> None:
-    """Compare every session that is not cancelled with the same one alone."""
+async def check(kind: type[ThreadEngine | ProcessEngine], backend: str, pack: Pack) -> None:
+    """Compare every session that is not cancelled with the same one alone, in a thread."""
     cancelled = {2, 7, 11}
-    together = await run_together(backend, pack, cancelled)
+    together = await run_together(kind, backend, pack, cancelled)
     jobs = [job for job in make_jobs() if job.job_id not in cancelled]
     alone = await run_alone(backend, pack, jobs)
     assert together.keys() == alone.keys()
@@ -115,9 +118,9 @@ async def test_sixteen_sessions_sound_as_each_does_alone(
 ) -> None:
     """Five voices, mixed lengths, cancels: every other session is bit-identical to itself alone."""
     torch.set_num_threads(1)
-    await check("torch", with_voices(tiny_pack(fixtures_dir, tmp_path, "v2")))
+    await check(ThreadEngine, "torch", with_voices(tiny_pack(fixtures_dir, tmp_path, "v2")))
 
 
 async def test_sixteen_sessions_on_exported_graphs_too(tmp_path: Path) -> None:
-    """The same on ONNX Runtime, the runtime that serves."""
-    await check("onnxruntime", with_voices(micro_pack(tmp_path)))
+    """The same on ONNX Runtime in a process of its own: what serves."""
+    await check(ProcessEngine, "onnxruntime", with_voices(micro_pack(tmp_path)))
