@@ -21,6 +21,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
@@ -47,6 +48,7 @@ logger = logging.getLogger(__name__)
 
 _MAX_MESSAGE_BYTES = 1 << 20
 _CLOSE_TIMEOUT_S = 2.0
+_KEEPALIVE_S = 5.0  # servers end a session that says nothing for ten
 _FIRST_BACKOFF_S = 0.25
 _MAX_BACKOFF_S = 4.0
 _FINAL_STATUSES = frozenset({400, 401, 403, 404, 426})  # of HTTP: trying again changes nothing
@@ -97,6 +99,7 @@ class StreamClient:
         self._open_timeout_s = open_timeout_s
         self._socket: ClientConnection | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._keeper: asyncio.Task[None] | None = None
         self._contexts: dict[str, Context] = {}
         self._by_alias: dict[int, Context] = {}
         # What a new connection must be told again: messages of contexts without audio so far.
@@ -109,6 +112,7 @@ class StreamClient:
     async def __aenter__(self) -> Self:
         self._socket = await self._connect()
         self._reader = asyncio.create_task(self._run(self._socket), name="stream-client-reader")
+        self._keeper = asyncio.create_task(self._keep_alive(), name="stream-client-keeper")
         return self
 
     async def __aexit__(
@@ -122,10 +126,12 @@ class StreamClient:
     async def close(self) -> None:
         """End the session at once; contexts still open raise SessionLost."""
         self._lose(SessionLost("the client closed the session", close_code=1000))
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.wait([self._reader])
-            self._reader = None
+        tasks = [task for task in (self._reader, self._keeper) if task is not None]
+        self._reader = self._keeper = None
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         if self._socket is not None:
             await self._socket.close()
             self._socket = None
@@ -190,6 +196,13 @@ class StreamClient:
             await self._socket.send(data)
         except ConnectionClosed:
             logger.debug("not sent, the connection is gone: %.80s", data)
+
+    async def _keep_alive(self) -> None:
+        """Let the server know that somebody is here, until the session ends."""
+        while self._lost is None:
+            await asyncio.sleep(_KEEPALIVE_S)
+            with suppress(SessionLost):
+                await self._write('{"type":"ping"}')
 
     # Connecting
 

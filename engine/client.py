@@ -52,10 +52,12 @@ class EngineStats:
     tokens: int = 0
     audio_s: float = 0.0
     busy_s: float = 0.0  # time inside network calls
+    acoustic_busy_s: float = 0.0  # of it, the acoustic lane's; the rest is the semantic lane's
     slots_used: int = 0
     jobs_waiting: int = 0
     restarts: int = 0
     steps_by_batch: Mapping[int, int] = field(default_factory=dict)
+    step_s_by_batch: Mapping[int, float] = field(default_factory=dict)  # time in those steps
 
 
 class EngineClient(Protocol):

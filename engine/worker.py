@@ -66,6 +66,7 @@ class Worker:
         self._clocks: dict[str, PlayoutClock] = {}
         self._stats = EngineStats()
         self._steps_by_batch: dict[int, int] = {}
+        self._step_s_by_batch: dict[int, float] = {}
         self._changed = threading.Condition()  # guards everything above
         self._is_closing = False
         self._lanes = [
@@ -142,6 +143,7 @@ class Worker:
         with self._changed:
             self._stats = EngineStats()
             self._steps_by_batch = {}
+            self._step_s_by_batch = {}
 
     def stats(self) -> EngineStats:
         """Return counters and gauges."""
@@ -152,6 +154,7 @@ class Worker:
                 slots_used=sum(job.slot is not None for job in self._jobs.values()),
                 jobs_waiting=phases.count(Phase.WAITING),
                 steps_by_batch=dict(self._steps_by_batch),
+                step_s_by_batch=dict(self._step_s_by_batch),
             )
 
     def info(
@@ -239,7 +242,7 @@ class Worker:
         elapsed = self._clock() - started
         with self._changed:
             job.busy_s += elapsed
-            self._count(busy_s=elapsed)
+            self._count(busy_s=elapsed, acoustic_busy_s=elapsed)
             if isinstance(spoken, Exception):
                 self._fail(job, spoken)
             elif not job.is_cancelled:
@@ -398,7 +401,9 @@ class Worker:
             mixed = _mix(costs.prefill_per_position_s, measured)
             self._scheduler.costs = replace(costs, prefill_per_position_s=mixed)
             return
-        self._steps_by_batch[len(jobs)] = self._steps_by_batch.get(len(jobs), 0) + 1
+        size = len(jobs)
+        self._steps_by_batch[size] = self._steps_by_batch.get(size, 0) + 1
+        self._step_s_by_batch[size] = self._step_s_by_batch.get(size, 0.0) + elapsed_s
         mixed = _mix(costs.decode_step_s, elapsed_s)
         self._scheduler.costs = replace(costs, decode_step_s=mixed)
 

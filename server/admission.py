@@ -145,6 +145,8 @@ class Admission:
         self._by_key: Counter[str] = Counter()
         self.num_connections = 0
         self.num_contexts = 0
+        self.num_realtime = 0  # of the contexts: somebody listens while they are made
+        self.capacity: int | None = None  # of real-time contexts, as measured; None: not known
         self._freed = asyncio.Event()  # a context ended
         self.is_draining = False
         self.is_ready = False
@@ -188,33 +190,55 @@ class Admission:
             if not counter[name]:
                 del counter[name]
 
-    async def open_context(self, account: Account) -> AbstractContextManager[None]:
+    async def open_context(
+        self, account: Account, *, is_realtime: bool
+    ) -> AbstractContextManager[None]:
         """Count a context in, once there is room; it is counted out when the block is left.
 
+        Args:
+            is_realtime: Somebody listens while it is made, so it must be made in time.
+
         Raises:
-            ClientError: overloaded, if the engine has no room for another utterance in time, or
+            ClientError: overloaded, if there is no room for another utterance in time, or
                 quota_exceeded, if the key has none.
         """
-        limit = self._limits.max_active_contexts
-        if self.num_contexts >= limit:
-            try:
-                async with asyncio.timeout(_QUEUE_S):
-                    while self.num_contexts >= limit:
-                        self._freed.clear()
-                        await self._freed.wait()
-            except TimeoutError:
-                text = f"{limit} contexts are active on this server"
-                raise ClientError("overloaded", text, retry_after_s=_OVERLOADED_RETRY_S) from None
+        try:
+            async with asyncio.timeout(_QUEUE_S):
+                while self._shortage(is_realtime):
+                    self._freed.clear()
+                    await self._freed.wait()
+        except TimeoutError:
+            text = self._shortage(is_realtime) or "there was no room in time"
+            raise ClientError("overloaded", text, retry_after_s=_OVERLOADED_RETRY_S) from None
         account.open_context()
         self.num_contexts += 1
-        return self._counting(account)
+        self.num_realtime += is_realtime
+        return self._counting(account, is_realtime)
+
+    @property
+    def slots_free(self) -> int:
+        """How many more real-time contexts would be taken now."""
+        free = self._limits.max_active_contexts - self.num_contexts
+        if self.capacity is not None:
+            free = min(free, self.capacity - self.num_realtime)
+        return max(0, free)
+
+    def _shortage(self, is_realtime: bool) -> str:
+        """Return why there is no room for another context; empty if there is."""
+        limit = self._limits.max_active_contexts
+        if self.num_contexts >= limit:
+            return f"{limit} contexts are active on this server"
+        if is_realtime and self.capacity is not None and self.num_realtime >= self.capacity:
+            return f"{self.num_realtime} contexts are spoken in real time, as many as can be here"
+        return ""
 
     @contextmanager
-    def _counting(self, account: Account) -> Iterator[None]:
+    def _counting(self, account: Account, is_realtime: bool) -> Iterator[None]:
         try:
             yield
         finally:
             self.num_contexts -= 1
+            self.num_realtime -= is_realtime
             account.close_context()
             self._freed.set()
 

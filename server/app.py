@@ -6,7 +6,7 @@ import json
 import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Annotated
 
@@ -236,9 +236,7 @@ async def serve_metrics(request: web.Request) -> web.Response:
     """Serve `/metrics`."""
     runtime = request.app[RUNTIME]
     if runtime.status in ("ready", "draining") and runtime.engine.is_ready:
-        stats = asdict(await runtime.engine.stats())
-        steps = stats.pop("steps_by_batch")
-        runtime.metrics.set_engine(stats, steps)
+        runtime.metrics.set_engine(await runtime.engine.stats())
     waiting = sum(session.bytes_queued() for session in runtime.sessions)
     runtime.metrics.send_buffer_bytes.set(waiting)
     return web.Response(body=runtime.metrics.expose(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})

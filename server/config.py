@@ -49,11 +49,14 @@ class LimitsSection:
     connections_per_key: Positive = 500
     max_contexts: Annotated[int, Range(1, 256)] = 8  # per session
     max_active_contexts: Positive = 64  # of all sessions: these use the engine
+    # Refuse listeners also beyond what the engine was measured to feed in real time.
+    measured_capacity: bool = True
     max_text_bytes: Annotated[int, Range(256, 1_048_576)] = 65536  # per message
     max_buffer_chars: Positive = 8000  # per context, received and not yet spoken
     max_session_chars: Positive = 200_000
     msgs_per_s: Positive = 200
     lead_ms_max: Annotated[int, Range(100, 60_000)] = 60_000
+    first_message_s: Seconds = 10.0  # of a native session; a ping will do
     idle_timeout_s: Seconds = 60.0
     request_timeout_s: Seconds = 15.0  # for a request's headers, and between two requests
     session_ttl_s: Seconds = 3600.0

@@ -174,7 +174,10 @@ class Context:
     async def run(self) -> None:
         """Live until everything is made, a cancel or a failure."""
         try:
-            opened = await self._admission.open_context(self._options.account)
+            opened = await self._admission.open_context(
+                self._options.account,
+                is_realtime=self.settings.is_realtime and not self._options.is_unpaced,
+            )
         except ClientError as error:
             self._utterance.refuse(error)
             return

@@ -171,6 +171,7 @@ class PublishedLimits:
     lead_ms_max: int
     write_stall_s: float
     msgs_per_s: int
+    first_message_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from engine.client import EngineStats
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
 _RATIOS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 3.0)
@@ -75,13 +78,25 @@ class Metrics:
         self.batch_steps = Gauge(
             "gpu_batch_steps", "Decode steps by batch size", ["batch"], registry=registry
         )
+        self.step_seconds = Gauge(
+            "gpu_step_seconds", "Mean decode step by batch size", ["batch"], registry=registry
+        )
+        self.capacity = Gauge(
+            "tts_capacity_contexts",
+            "Contexts the engine was measured to feed in real time; +Inf while not known",
+            registry=registry,
+        )
 
-    def set_engine(self, stats: Mapping[str, float], steps: Mapping[int, int]) -> None:
+    def set_engine(self, stats: EngineStats) -> None:
         """Take over the engine's counters."""
-        for name, value in stats.items():
-            self.engine.labels(name).set(value)
-        for batch, count in steps.items():
+        for field in fields(stats):
+            value = getattr(stats, field.name)
+            if not isinstance(value, Mapping):
+                self.engine.labels(field.name).set(value)
+        for batch, count in stats.steps_by_batch.items():
             self.batch_steps.labels(str(batch)).set(count)
+        for batch, seconds in stats.step_s_by_batch.items():
+            self.step_seconds.labels(str(batch)).set(seconds / stats.steps_by_batch[batch])
 
     def expose(self) -> bytes:
         """Return the text of `/metrics`."""

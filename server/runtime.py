@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -16,10 +17,12 @@ from pathlib import Path
 from typing import Protocol
 
 from engine.client import EngineClient, EngineInfo
+from engine.errors import SovitsError
 from engine.text.languages import how_to_install
 from engine.types import Language
 from server import messages
 from server.admission import ANONYMOUS, Admission, Keys
+from server.capacity import Capacity
 from server.config import Config
 from server.errors import ClientError, ConfigError
 from server.file_watch import changes
@@ -34,6 +37,8 @@ from server.tokens import TokenStore
 logger = logging.getLogger(__name__)
 
 _LAG_TICK_S = 0.5
+_ENGINE_TICK_S = 1.0  # how often its counters are read
+_ENGINE_SILENT_S = 10.0  # without an answer it counts as down
 _CLOSE_S = 1.0  # for the last messages of a session that is closed at the deadline
 
 FEATURES = ("h16", "raw", "batch", "ack", "update", "preempt", "text_spoken", "resume")
@@ -107,6 +112,7 @@ class Runtime:
         self.sessions: set[Hosted] = set()
         self.failure: Exception | None = None  # what kept the engine from starting
         self.lag_s = 0.0  # how late the event loop is
+        self._engine_seen_s = math.inf  # when the engine answered last; inf: not asked yet
         self._parts = parts
         self._frontend: FrontendPool | None = None
         self._services: Services | None = None
@@ -121,6 +127,7 @@ class Runtime:
         tasks = (
             asyncio.create_task(self._start(pool), name="start-engine"),
             asyncio.create_task(self._measure_lag(), name="loop-lag"),
+            asyncio.create_task(self._measure_engine(), name="engine-capacity"),
             asyncio.create_task(self._watch_keys(), name="watch-keys"),
         )
         try:
@@ -178,6 +185,23 @@ class Runtime:
             self.lag_s = loop.time() - due
             self.metrics.loop_lag_seconds.set(self.lag_s)
             self.metrics.tasks.set(len(asyncio.all_tasks()))
+
+    async def _measure_engine(self) -> None:
+        """Follow how many listeners the engine can feed."""
+        capacity = Capacity()
+        while True:
+            await asyncio.sleep(_ENGINE_TICK_S)
+            if not self.engine.is_ready:
+                continue
+            try:
+                stats = await self.engine.stats()
+            except SovitsError:  # it died between the two
+                continue
+            self._engine_seen_s = time.monotonic()
+            capacity.observe(stats, self.engine.info.num_slots)
+            self.metrics.capacity.set(math.inf if capacity.streams is None else capacity.streams)
+            if self.config.server.limits.measured_capacity:
+                self.admission.capacity = capacity.streams
 
     async def _watch_keys(self) -> None:
         """Read the keys file again when it changes; who lost a key is sent away."""
@@ -252,7 +276,8 @@ class Runtime:
             return "failed"
         if not self.admission.is_ready:
             return "warming_up"
-        return "ready" if self.engine.is_ready else "engine_down"
+        is_silent = time.monotonic() - self._engine_seen_s > _ENGINE_SILENT_S
+        return "engine_down" if is_silent or not self.engine.is_ready else "ready"
 
     def check(self, settings: Settings) -> None:
         """Refuse settings that cannot be served.
@@ -311,8 +336,9 @@ class Runtime:
                 lead_ms_max=limits.lead_ms_max,
                 write_stall_s=limits.write_stall_s,
                 msgs_per_s=limits.msgs_per_s,
+                first_message_s=limits.first_message_s,
             ),
-            load=messages.Load(max(0, limits.max_active_contexts - self.admission.num_contexts)),
+            load=messages.Load(self.admission.slots_free),
             sample_rate=info.sample_rate_hz,
             features=FEATURES,
             voices=tuple(self.engine.voices),

@@ -135,6 +135,7 @@ class Session:
         now = services.clock()
         self._started_s = now
         self._last_activity_s = now
+        self._has_received = False
         self._write_started_s: float | None = None
         self._was_lost = False  # the last socket broke
         self._is_waiting = False  # for another socket
@@ -258,6 +259,7 @@ class Session:
             else:
                 happened = self.protocol.receive_binary(data)
             self._last_activity_s = self._services.clock()
+            self._has_received = True
             for event in happened:
                 self._handle(event)
             self.wake()
@@ -337,7 +339,9 @@ class Session:
     async def _live(self, utterance: Utterance) -> None:
         """Run an utterance within the server's limit of active ones."""
         try:
-            opened = await self._admission.open_context(self._options.account)
+            opened = await self._admission.open_context(
+                self._options.account, is_realtime=utterance.is_realtime
+            )
         except ClientError as error:
             utterance.refuse(error)
         else:
@@ -407,7 +411,10 @@ class Session:
                 return
             if self._closing is not None:
                 continue
-            if now - self._last_activity_s > limits.idle_timeout_s:
+            if not self._has_received and now - self._started_s > limits.first_message_s:
+                text = f"no message came for {limits.first_message_s:g} s, valid: a ping will do"
+                self._end("idle_timeout", text)
+            elif now - self._last_activity_s > limits.idle_timeout_s:
                 self._end("idle_timeout", f"nothing happened for {limits.idle_timeout_s:g} s")
             elif now - self._started_s > limits.session_ttl_s and not is_expiring:
                 is_expiring = True

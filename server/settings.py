@@ -77,6 +77,11 @@ class Settings:
     chunking: Chunking = field(default_factory=Chunking)
     priority: Literal["telephony", "live", "batch"] = "live"
 
+    @property
+    def is_realtime(self) -> bool:
+        """True if somebody listens while it is made, False for files."""
+        return self.lead_ms > 0 and self.priority != "batch"
+
 
 PROFILES: Mapping[str, Patch] = {
     "vtuber": {

@@ -72,6 +72,7 @@ class Utterance:
         self._services = services
         self._sink = sink
         self._settings = settings
+        self.is_realtime = settings.is_realtime
         self._seed = services.new_seed() if settings.seed is None else settings.seed
         self._inbox: asyncio.Queue[str | FlushMark | TextEnd] = asyncio.Queue()
         self._speech = Speech(services, utterance_id=self.id, seed=self._seed)

@@ -1,6 +1,6 @@
 // Keeps a session open while the page is seen, so that a click speaks without connecting first.
 
-const PING_MS = 25000; // servers end a session that is silent for a minute
+const PING_MS = 5000; // servers end a session that says nothing for its first ten seconds
 const FIRST_BACKOFF_MS = 500;
 const MAX_BACKOFF_MS = 15000;
 

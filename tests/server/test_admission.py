@@ -9,6 +9,7 @@ import pytest
 from server.admission import ANONYMOUS, Admission, Guest, Keys, TokenBucket, check_origin, hash_key
 from server.config import LimitsSection
 from server.errors import ClientError, ConfigError
+from server.quotas import Account, Allowance
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -83,6 +84,27 @@ def test_connections_per_address_are_limited() -> None:
     admission.leave(far)
     admission.enter(far)
     assert admission.num_connections == 3
+
+
+async def test_real_time_contexts_keep_to_what_was_measured() -> None:
+    """Others, files and batch jobs, only to the fixed limit."""
+    admission = Admission(LimitsSection(max_active_contexts=4))
+    account = Account("alice", Allowance(), lambda: 0.0)
+    assert admission.slots_free == 4
+    admission.capacity = 2
+    assert admission.slots_free == 2
+    with await admission.open_context(account, is_realtime=True):
+        await admission.open_context(account, is_realtime=False)
+        with await admission.open_context(account, is_realtime=True):
+            assert admission.slots_free == 0
+            with pytest.raises(ClientError, match="2 contexts are spoken in real time") as caught:
+                await admission.open_context(account, is_realtime=True)
+            assert (caught.value.code, caught.value.retry_after_ms) == ("overloaded", 500)
+            with await admission.open_context(account, is_realtime=False):
+                pass
+        with await admission.open_context(account, is_realtime=True):
+            pass
+    assert (admission.num_realtime, admission.num_contexts) == (0, 1)
 
 
 def test_the_bucket_lets_bursts_through_and_then_one_at_a_time() -> None:

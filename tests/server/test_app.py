@@ -13,9 +13,11 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from engine.client import EngineStats
 from engine.errors import CheckpointError
+from server import runtime
 from server.admission import hash_key
-from tests.fakes import ScriptedEngine
+from tests.fakes import Script, ScriptedEngine
 from tests.server.live import Live, serve
 
 
@@ -60,6 +62,56 @@ async def test_ready_only_after_the_warm_up(http: aiohttp.ClientSession) -> None
         engine.is_ready = False
         async with http.get(f"{live.http}/readyz") as response:
             assert (await response.json())["status"] == "engine_down"
+
+
+async def test_an_engine_that_answers_no_more_is_not_ready(
+    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alive and hung: a balancer must send nobody here."""
+    monkeypatch.setattr(runtime, "_ENGINE_TICK_S", 0.01)
+    monkeypatch.setattr(runtime, "_ENGINE_SILENT_S", 0.3)
+    async with serve() as live:
+        ask, hung = live.engine.stats, asyncio.Event()
+
+        async def hang() -> EngineStats:
+            hung.set()
+            await asyncio.Event().wait()
+            return await ask()
+
+        await asyncio.sleep(0.05)
+        monkeypatch.setattr(live.engine, "stats", hang)
+        await hung.wait()
+        await asyncio.sleep(0.4)
+        async with http.get(f"{live.http}/readyz") as response:
+            assert (response.status, await response.json()) == (503, {"status": "engine_down"})
+
+
+async def test_listeners_beyond_what_the_engine_can_feed_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Half a second of work for a second of audio: one at a time, files beside it."""
+    monkeypatch.setattr(runtime, "_ENGINE_TICK_S", 0.01)
+    engine = ScriptedEngine(Script(gates={0: asyncio.Event()}))
+    asked: asyncio.Queue[None] = asyncio.Queue()
+
+    async def slow() -> EngineStats:
+        asked.put_nowait(None)
+        return EngineStats(audio_s=100.0, busy_s=50.0, acoustic_busy_s=50.0)
+
+    engine.stats = slow  # type: ignore[method-assign]
+    async with serve(engine=engine) as live:
+        for _ in range(2):  # who asks again has taken the first answer
+            await asked.get()
+        async with live.session() as client:
+            assert client.ready["load"] == {"slots_free": 1}
+            await client.send("text", ctx="a", text="One two three.", end=True)
+            await client.packet()
+            await client.send("text", ctx="b", text="Four.", end=True)
+            error = await client.next("error", ctx="b")
+            assert (error["code"], error["retryable"]) == ("overloaded", True)
+            assert "1 contexts are spoken in real time" in error["message"]
+            await client.send("context.open", ctx="c", priority="batch")
+            await client.next("context.started", ctx="c")
 
 
 async def test_an_engine_that_does_not_start_is_reported(http: aiohttp.ClientSession) -> None:

@@ -230,6 +230,19 @@ async def test_an_idle_session_ends() -> None:
         assert client.log[-1]["code"] == "idle_timeout"
 
 
+async def test_a_session_that_says_nothing_at_first_ends() -> None:
+    """Long before the one that pauses; a ping is enough to stay."""
+    limit = "server.limits.first_message_s=0.3"
+    async with serve(limit) as live, live.session() as mute, live.session() as other:
+        assert mute.ready["limits"]["first_message_s"] == 0.3
+        await other.send("ping")
+        await mute.rest()
+        assert (mute.ws.close_code, mute.log[-1]["code"]) == (4408, "idle_timeout")
+        assert "no message came for 0.3 s" in mute.log[-1]["message"]
+        await other.send("text", ctx="a", text="One.", end=True)
+        await other.next("context.done")
+
+
 async def test_an_old_session_finishes_its_contexts() -> None:
     """going_away, then 4408."""
     settings = "server.limits.session_ttl_s=0.1"
