@@ -83,7 +83,11 @@ class Enroller:
         *,
         prompts: bool = True,
     ) -> None:
-        """Args: prompts: `PackInfo.prompts`; without, transcripts are checked and left out."""
+        """Take a pack's encoders.
+
+        Args:
+            prompts: `PackInfo.prompts`; without, transcripts are checked and left out.
+        """
         self._encoder = encoder
         self._frontend = frontend
         self._config = config

@@ -296,7 +296,7 @@ def write_pack(
     try:
         staging.chmod(0o755)
         _write_files(staging, info, config, parts, vocab)
-        _move_in_place(staging, path)
+        move_in_place(staging, path)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
@@ -342,17 +342,17 @@ def _write_files(
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
-def _move_in_place(staging: Path, path: Path) -> None:
-    """Rename `staging` to `path`, moving a pack that is there out of the way first."""
+def move_in_place(staging: Path, path: Path) -> None:
+    """Rename folder `staging` to `path`, moving what is there out of the way first."""
     if not path.exists():
         staging.rename(path)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
-    path.rename(old / "pack")
+    path.rename(old / path.name)
     try:
         staging.rename(path)
     except OSError:
-        (old / "pack").rename(path)
+        (old / path.name).rename(path)
         raise
     finally:
         shutil.rmtree(old, ignore_errors=True)

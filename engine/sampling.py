@@ -11,7 +11,6 @@ Source: upstream AR/models/utils.py logits_to_probs and t2s_model.py infer_panel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 
 import numpy as np
@@ -112,25 +111,6 @@ class Sampler:
             self._is_seen[token] = True
             self._seen[self._num_seen] = token
             self._num_seen += 1
-
-
-def draw_rows(
-    samplers: Sequence[Sampler], logits: FloatArray, noise: Sequence[FloatArray]
-) -> list[int | None]:
-    """Draw one token for each row; rows do not influence each other.
-
-    Args:
-        samplers: One per row, each with its own parameters and history.
-        logits: float32 [B, V].
-        noise: Per row, float32 [>= V - 1].
-
-    Returns:
-        Per row what `Sampler.draw` returns.
-    """
-    return [
-        sampler.draw(row, row_noise)
-        for sampler, row, row_noise in zip(samplers, logits, noise, strict=True)
-    ]
 
 
 def penalize(logits: FloatArray, seen: IntArray, penalty: float) -> FloatArray:

@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 
 from engine.client import VoiceInfo
 from engine.errors import InvalidParameter, VoiceError
-from engine.pack import sha256_of
+from engine.pack import move_in_place, sha256_of
 from engine.types import Array, FloatArray, Language, Style, Voice
 
 FORMAT = 1
@@ -170,7 +170,7 @@ def write_voice(
         if keep_references and (folder / REFERENCES).is_dir():
             shutil.copytree(folder / REFERENCES, staging / REFERENCES)
         _write_references(staging / REFERENCES, references or {})
-        _swap(staging, folder)
+        move_in_place(staging, folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -208,22 +208,6 @@ def _write_references(folder: Path, recordings: Mapping[str, bytes]) -> None:
     for name, data in recordings.items():
         folder.mkdir(exist_ok=True)
         (folder / Path(name).name).write_bytes(data)
-
-
-def _swap(staging: Path, folder: Path) -> None:
-    """Move `staging` to `folder`; a voice that was there is moved away first, then deleted."""
-    if not folder.exists():
-        staging.rename(folder)
-        return
-    old = Path(tempfile.mkdtemp(prefix=".old-", dir=folder.parent))
-    folder.rename(old / folder.name)
-    try:
-        staging.rename(folder)
-    except OSError:
-        (old / folder.name).rename(folder)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def with_style(voice: Voice, name: str, style: Style) -> Voice:

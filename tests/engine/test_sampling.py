@@ -14,7 +14,6 @@ from engine.sampling import (
     STEPS_WITHOUT_EOS,
     Sampler,
     StopReason,
-    draw_rows,
     filter_candidates,
     penalize,
 )
@@ -139,20 +138,6 @@ def test_a_prompt_of_another_codebook_is_refused() -> None:
     """The message names the range and the way out."""
     with pytest.raises(InvalidParameter, match=r"ids from 0 to 128; enrol the voice again"):
         Sampler(SynthesisParams(), np.array([3, 400]), vocab_size=129)
-
-
-def test_rows_drawn_together_equal_rows_drawn_alone() -> None:
-    """A batch is only a loop: parameters and histories stay apart."""
-    generator = np.random.default_rng(3)
-    params = [SynthesisParams(), SynthesisParams(top_p=0.6), SynthesisParams(temperature=0.3)]
-    together = [Sampler(p, np.array([i]), vocab_size=129) for i, p in enumerate(params)]
-    alone = [Sampler(p, np.array([i]), vocab_size=129) for i, p in enumerate(params)]
-    for step in range(20):
-        logits = generator.normal(size=(3, 129)).astype(np.float32) * 3
-        logits[:, EOS] = -50
-        noise = [exponential(1, row, step, 129) for row in range(3)]
-        expected = [alone[row].draw(logits[row], noise[row]) for row in range(3)]
-        assert draw_rows(together, logits, noise) == expected
 
 
 def test_draws_follow_the_probabilities() -> None:

@@ -18,7 +18,6 @@ ARPABET = frozenset(
     "ER0 ER1 ER2 EY0 EY1 EY2 F G HH IH0 IH1 IH2 IY0 IY1 IY2 JH K L M N NG OW0 OW1 OW2 OY0 OY1 OY2 "
     "P R S SH T TH UH0 UH1 UH2 UW0 UW1 UW2 V W Y Z ZH".split()
 )
-VOWELS = frozenset(phone for phone in ARPABET if phone[-1].isdigit())
 LETTERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         letter: tuple(phones.split())

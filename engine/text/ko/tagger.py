@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Protocol
 
-BOUND_NOUN = "NNBC"  # a counter
-
 
 class Tagger(Protocol):
     """What cuts a sentence into morphemes with mecab-ko-dic's tags."""
