@@ -29,7 +29,6 @@ class Delivery:
     Attributes:
         num_packets: Packets handed over.
         first_packet_s: When the first one was, on the clock given; None before.
-        num_underruns: Packets handed over after the listener must have run out.
     """
 
     def __init__(
@@ -54,13 +53,13 @@ class Delivery:
         self._pacer = pacer
         self._clock = clock
         self._executor = executor
+        may_batch = may_batch and pacer.max_lead_s > _BATCH_LEAD_S
         self._per_batch = max(1, _BATCH_MS // encoder.frame_ms) if may_batch else 1
         self._on_sent = on_sent
         self._waiting: asyncio.Future[bool] | None = None  # for the pacer; True: ask it again
         self._starts: deque[tuple[int, int]] = deque()  # (pts, sentence) not reached yet
         self._seg = -1  # of the last packet
         self.num_packets = 0
-        self.num_underruns = 0
         self.first_packet_s: float | None = None
 
     @property
@@ -103,8 +102,9 @@ class Delivery:
     async def _send_all(self, packets: Sequence[EncodedPacket], *, is_last: bool = False) -> None:
         rest = list(packets)
         while rest:
-            is_ahead = self._pacer.lead_s(self._clock()) >= _BATCH_LEAD_S
-            count = self._per_batch if is_ahead and self.num_packets else 1
+            count = self._per_batch if self.num_packets else 1
+            if count > 1 and self._pacer.lead_s(self._clock()) < _BATCH_LEAD_S:
+                count = 1
             batch, rest = rest[:count], rest[count:]
             await self._wait_for_pacer()
             self._hand_over(batch, is_last=is_last and not rest)

@@ -56,8 +56,14 @@ class Pacer:
 
     def played_s(self, now_s: float) -> float:
         """Return where playback is, as far as is known."""
-        until_s = min(now_s, self._heard_s + ACK_VALID_S)
-        return min(self._played_s + max(0.0, until_s - self._anchor_s), self._sent_s)
+        # Comparisons, not min and max: every packet asks several times.
+        until_s = self._heard_s + ACK_VALID_S
+        if now_s < until_s:
+            until_s = now_s
+        played_s = self._played_s
+        if until_s > self._anchor_s:
+            played_s += until_s - self._anchor_s
+        return played_s if played_s < self._sent_s else self._sent_s
 
     def lead_s(self, now_s: float) -> float:
         """Return how much audio the listener has not played yet."""

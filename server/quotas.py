@@ -28,6 +28,7 @@ class Allowance:
         contexts: Open at once, on all its connections.
         chars_per_min: Text received, in a bucket of one minute.
         audio_s_per_day: Audio sent, in windows of 24 hours.
+        voices: There may be in the server's folder, those of others included; for administrators.
         priority: The most urgent class it may ask for.
     """
 
@@ -35,6 +36,7 @@ class Allowance:
     contexts: int | None = None
     chars_per_min: int | None = None
     audio_s_per_day: int | None = None
+    voices: int | None = None
     priority: Priority = "telephony"
 
     @classmethod
@@ -138,7 +140,17 @@ class Account:
             text += f"; try again in {wait_s:.0f} s"
         return ClientError("quota_exceeded", text, retry_after_s=wait_s)
 
-    # --- priority ---------------------------------------------------------------------------------
+    # --- voices and priority ----------------------------------------------------------------------
+
+    def check_voices(self, count: int) -> None:
+        """Refuse another voice beside `count` that are there.
+
+        Raises:
+            ClientError: quota_exceeded.
+        """
+        most = self.allowance.voices
+        if most is not None and count >= most:
+            raise self._exceeded("voices", most, "0 left; remove one of them first", None)
 
     def check(self, settings: Settings) -> None:
         """Refuse a class that is above the key's.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
+from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import BodyPartReader, web
@@ -16,15 +18,28 @@ from engine.voices import VoiceStore
 from server import config as configuration
 from server.access import admit
 from server.admission import Keys
+from server.dialects.common import Caller, Speaking, base_settings, pieces, spoken
+from server.dialects.containers import make_container, pcm, raw_target
+from server.dialects.names import language
+from server.dialects.problems import ContextFailed
 from server.enrol_child import MAX_BYTES
 from server.enrolment import EnrolJob, Enroller, check_magic
 from server.errors import ClientError
+from server.quotas import Account, Accounts
 from server.runtime import Runtime
 
 _UPLOAD_S = 60.0
 _MAX_FIELD_BYTES = 4096
 _FIELDS = ("name", "style", "text", "lang", "description", "consent", "denoise", "replace")
 _TRUE = re.compile(r"true|1|yes|on", re.IGNORECASE)
+_GREETINGS = {
+    Language.ZH: "你好。",
+    Language.EN: "Hello.",
+    Language.JA: "こんにちは。",
+    Language.KO: "안녕하세요.",
+    Language.YUE: "你好。",
+    Language.AUTO: "Hello.",
+}
 
 
 class VoiceRoutes:
@@ -40,6 +55,9 @@ class VoiceRoutes:
         self._enroller = enroller or Enroller()
         path = runtime.config.server.admin_keys_file
         self._admins = None if path is None else Keys.read(Path(path).expanduser())
+        self._accounts = runtime.accounts
+        if self._admins is not None:
+            self._accounts = Accounts(self._admins.allowances, time.monotonic)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Mount them."""
@@ -48,9 +66,10 @@ class VoiceRoutes:
         router.add_delete("/v1/voices/{voice}", self._remove)
         router.add_post("/v1/voices/{voice}/styles", self._add_style)
         router.add_post("/v1/admin/voices/reload", self._reload)
+        router.add_post("/v1/admin/voices/{voice}/warm", self._warm)
         router.add_get("/v1/admin/packs", self._list_packs)
 
-    def require_admin(self, request: web.Request) -> None:
+    def require_admin(self, request: web.Request) -> Account:
         """Let administrators through; on a server that asks for no keys, everybody.
 
         Raises:
@@ -59,12 +78,13 @@ class VoiceRoutes:
         if "token" in request.query:
             raise ClientError("unauthorized", "a token is for speaking; valid: a key in a header")
         if self._admins is not None:
-            admit(request, self._runtime, keys=self._admins)
-            return
-        admit(request, self._runtime)
+            grant = admit(request, self._runtime, keys=self._admins)
+            return self._accounts.of(grant.holder)
+        grant = admit(request, self._runtime)
         if self._runtime.keys.are_required:
             text = "voices are changed by administrators: set server.admin_keys_file"
             raise ClientError("forbidden_voice", text)
+        return self._accounts.of(grant.holder)
 
     async def _show(self, request: web.Request) -> web.Response:
         admit(request, self._runtime)
@@ -72,23 +92,23 @@ class VoiceRoutes:
         return web.json_response(voice_body(self._info(request.match_info["voice"])))
 
     async def _add(self, request: web.Request) -> web.Response:
-        self.require_admin(request)
+        account = self.require_admin(request)
         fields, audio = await read_upload(request)
         if not fields.get("consent", "").strip():
             text = "consent is missing, valid: who agreed to this use of the voice, in words"
             raise ClientError("bad_message", text)
-        return await self._enrol(fields.get("name", ""), DEFAULT_STYLE, fields, audio)
+        return await self._enrol(account, fields.get("name", ""), DEFAULT_STYLE, fields, audio)
 
     async def _add_style(self, request: web.Request) -> web.Response:
-        self.require_admin(request)
+        account = self.require_admin(request)
         fields, audio = await read_upload(request)
         style = check_id("style", fields.get("style", ""))
         if style == DEFAULT_STYLE:
             raise ClientError("bad_message", "style is 'default', valid: another name")
-        return await self._enrol(request.match_info["voice"], style, fields, audio)
+        return await self._enrol(account, request.match_info["voice"], style, fields, audio)
 
     async def _enrol(
-        self, voice: str, style: str, fields: dict[str, str], audio: bytes
+        self, account: Account, voice: str, style: str, fields: dict[str, str], audio: bytes
     ) -> web.Response:
         lang = fields.get("lang") or str(Language.AUTO)
         if lang not in tuple(Language):
@@ -108,6 +128,8 @@ class VoiceRoutes:
             pack=str(engine.pack),
             voices_dir=str(engine.voices_dir),
         )
+        there = await asyncio.to_thread(VoiceStore(engine.voices_dir).listing)
+        account.check_voices(len(there.records.keys() - {job.voice}))
         check_magic(audio)
         made = await self._enroller.enrol(job, audio)
         await self._runtime.engine.reload_voices()
@@ -131,6 +153,28 @@ class VoiceRoutes:
         self._runtime.admission.check_open()
         await self._runtime.engine.reload_voices()
         return web.json_response({"voices": list(self._runtime.engine.voices)})
+
+    async def _warm(self, request: web.Request) -> web.Response:
+        """Speak a moment in each style, so that the first listener waits for no file."""
+        account = self.require_admin(request)
+        self._runtime.admission.check_open()
+        voice = self._info(request.match_info["voice"])
+        taken = {style: await self._first_audio_ms(account, voice, style) for style in voice.styles}
+        return web.json_response({"voice": voice.id, "first_audio_ms": taken})
+
+    async def _first_audio_ms(self, account: Account, voice: VoiceInfo, style: str) -> int:
+        settings = base_settings(self._runtime)
+        spoken_in = language(str(voice.language), settings.lang)
+        settings = replace(settings, voice=voice.id, style=style, lang=spoken_in, priority="batch")
+        speaking = Speaking(_GREETINGS[voice.language], settings, raw_target(pcm(8000)), "warm")
+        started_s = time.monotonic()
+        async with spoken(self._runtime, Caller(account, None), speaking) as context:
+            try:
+                await anext(pieces(context, make_container(speaking.target)))
+            except ContextFailed as failed:
+                problem = failed.problem
+                raise ClientError(problem.code, problem.message) from None
+        return round((time.monotonic() - started_s) * 1000)
 
     async def _list_packs(self, request: web.Request) -> web.Response:
         self.require_admin(request)

@@ -21,7 +21,6 @@ from server.runtime import Runtime
 from server.settings import Settings
 
 ROUTE = "api_v2"
-_MEDIA_TYPES = ("wav", "raw", "ogg", "mp3", "aac")
 _FALSE = ("false", "0", "no", "off", "none", "")
 _SAMPLING = {"top_k": int, "top_p": float, "temperature": float, "repetition_penalty": float}
 _RANGES = {
@@ -84,7 +83,8 @@ class ApiV2:
         if fields.get("speed_factor") is not None:
             changes["speed"] = clamp_speed(_number("speed_factor", fields["speed_factor"]))
         seed = fields.get("seed")
-        if seed is not None and (value := int(_number("seed", seed))) >= 0:  # -1 is a random one
+        # -1 is a random one, and so is what no seed can be.
+        if seed is not None and 0 <= (value := int(_number("seed", seed))) < 2**53:
             changes["seed"] = value
         spoken = language(str(fields.get("text_lang") or ""), settings.lang)
         return replace(settings, lang=spoken, **changes)  # type: ignore[arg-type]
@@ -146,7 +146,7 @@ def is_streaming(mode: object) -> bool:
 def _number(name: str, value: object) -> float:
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ClientError("bad_message", f"{name} is {value!r:.80}, valid: a number") from None
     if number != number or number in (float("inf"), float("-inf")):
         raise ClientError("bad_message", f"{name} is {value!r:.80}, valid: a number")

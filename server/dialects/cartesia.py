@@ -20,7 +20,7 @@ from server.dialects.containers import (
     raw_target,
     wav_target,
 )
-from server.dialects.names import clamp_speed, language, with_voice
+from server.dialects.names import language, with_speed, with_voice
 from server.dialects.problems import Problem, answering, problem_of_message
 from server.dialects.sockets import Connection, serve_socket
 from server.errors import ClientError
@@ -31,6 +31,7 @@ from server.settings import Format, Settings, Timing
 ROUTE = "cartesia"
 _IDLE_S = 300.0
 _G711 = {"pcm_mulaw": "mulaw", "pcm_alaw": "alaw"}
+_MAX_MP3_BITRATE = 320_000
 _OK, _PARTIAL = 200, 206
 _SPEEDS = {"slow": 0.8, "slowest": 0.6, "normal": 1.0, "fast": 1.2, "fastest": 1.5}
 
@@ -249,9 +250,7 @@ def _settings(runtime: Runtime, message: Mapping[str, Any]) -> Settings:
         speed = config["speed"]
     if isinstance(speed, str):
         speed = _SPEEDS.get(speed)
-    if isinstance(speed, int | float) and not isinstance(speed, bool):
-        settings = replace(settings, speed=clamp_speed(speed))
-    return _with_delay(settings, message.get("max_buffer_delay_ms"))
+    return _with_delay(with_speed(settings, speed), message.get("max_buffer_delay_ms"))
 
 
 def _with_delay(settings: Settings, delay_ms: object) -> Settings:
@@ -303,7 +302,9 @@ def _target(wanted: object, *, has_files: bool) -> Target:
             "unsupported_format", f"output_format.sample_rate is {rate!r:.40}, valid: {valid}"
         )
     if has_files and container == "mp3":
-        return mp3_target(rate, int(wanted.get("bit_rate") or 128_000))
+        bitrate = wanted.get("bit_rate")
+        is_usable = isinstance(bitrate, int) and 0 < bitrate <= _MAX_MP3_BITRATE
+        return mp3_target(rate, bitrate if is_usable else 128_000)
     if has_files and container == "wav":
         return wav_target(rate)
     if container != "raw":
@@ -315,7 +316,7 @@ def _target(wanted: object, *, has_files: bool) -> Target:
         return float_target(rate)
     if encoding == "pcm_s16le":
         return raw_target(pcm(rate))
-    if encoding in _G711 and rate == 8000:
+    if isinstance(encoding, str) and encoding in _G711 and rate == 8000:
         return raw_target(Format(codec=_G711[encoding], rate=8000))  # type: ignore[arg-type]
     valid = "pcm_s16le, pcm_f32le, and pcm_mulaw and pcm_alaw at 8000"
     raise ClientError(

@@ -19,7 +19,7 @@ from server.dialects.containers import (
     raw_target,
     wav_target,
 )
-from server.dialects.names import clamp_speed, language, with_voice
+from server.dialects.names import language, with_speed, with_voice
 from server.dialects.problems import Problem, answering, problem_of_message
 from server.dialects.sockets import Connection, serve_socket
 from server.errors import ClientError
@@ -231,9 +231,8 @@ def _settings(runtime: Runtime, parameters: Mapping[str, Any]) -> Settings:
     settings = with_voice(runtime, settings, voice if isinstance(voice, str) else None)
     hints = parameters.get("language_hints")
     hint = hints[0] if isinstance(hints, list) and hints and isinstance(hints[0], str) else None
-    rate, seed = parameters.get("rate"), parameters.get("seed")
-    if isinstance(rate, int | float) and not isinstance(rate, bool):
-        settings = replace(settings, speed=clamp_speed(rate))
+    settings = with_speed(settings, parameters.get("rate"))
+    seed = parameters.get("seed")
     if isinstance(seed, int) and 0 < seed < 2**53:  # this service's 0 is "any"
         settings = replace(settings, seed=seed)
     is_timed = bool(parameters.get("word_timestamp_enabled"))

@@ -14,7 +14,7 @@ from server.dialects.alignment import Aligner, Run
 from server.dialects.common import base_settings
 from server.dialects.containers import Target, make_container
 from server.dialects.elevenlabs_http import ElevenLabsHttp, answering_as_elevenlabs, target_of
-from server.dialects.names import clamp_speed, language, with_voice
+from server.dialects.names import language, with_speed, with_voice
 from server.dialects.problems import Problem, problem_of_message
 from server.dialects.sockets import Connection, serve_socket
 from server.errors import ClientError
@@ -129,11 +129,9 @@ class _Socket:
             turn.num_flushes += 1
 
     def _open(self, name: str, voice_settings: object) -> _Turn:
-        settings = self._settings
-        speed = voice_settings.get("speed") if isinstance(voice_settings, Mapping) else None
-        if isinstance(speed, int | float) and not isinstance(speed, bool):
-            settings = replace(settings, speed=clamp_speed(speed))
-        settings = replace(settings, format=self._target.audio)
+        settings = replace(self._settings, format=self._target.audio)
+        if isinstance(voice_settings, Mapping):
+            settings = with_speed(settings, voice_settings.get("speed"))
         context = self._connection.open(settings, self._follow, ctx=name)
         self._turns[name] = turn = _Turn(context)
         return turn

@@ -11,7 +11,7 @@ from aiohttp import web
 from engine.client import VoiceInfo
 from server.dialects.common import Speaking, admitted, answer, base_settings, json_body
 from server.dialects.containers import Target, mp3_target, ogg_target, pcm, raw_target
-from server.dialects.names import clamp_speed, language, with_voice
+from server.dialects.names import language, with_speed, with_voice
 from server.dialects.problems import Problem, answering
 from server.errors import ClientError
 from server.runtime import Runtime
@@ -64,9 +64,8 @@ class ElevenLabsHttp:
             settings = base_settings(self._runtime)
             settings = with_voice(self._runtime, settings, request.match_info["voice"])
             chosen = body.get("voice_settings")
-            speed = chosen.get("speed") if isinstance(chosen, Mapping) else None
-            if isinstance(speed, int | float) and not isinstance(speed, bool):
-                settings = replace(settings, speed=clamp_speed(speed))
+            if isinstance(chosen, Mapping):
+                settings = with_speed(settings, chosen.get("speed"))
             seed = body.get("seed")
             if isinstance(seed, int) and 0 <= seed < 2**53:
                 settings = replace(settings, seed=seed)

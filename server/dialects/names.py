@@ -68,6 +68,13 @@ def language(name: str | None, default: Spoken) -> Spoken:
     return next((spoken for spoken in SPOKEN if spoken == known), "auto")
 
 
+def with_speed(settings: Settings, speed: object) -> Settings:
+    """Return `settings` with the speed a client gave, if that is a number."""
+    if isinstance(speed, int | float) and not isinstance(speed, bool):
+        return replace(settings, speed=clamp_speed(speed))
+    return settings
+
+
 def clamp_speed(speed: float) -> float:
     """Return a speed within what can be spoken; other services' ranges are wider."""
     return min(2.0, max(0.5, speed))

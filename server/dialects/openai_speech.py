@@ -102,7 +102,7 @@ class OpenAISpeech:
         if speed is not None:
             if not isinstance(speed, int | float) or isinstance(speed, bool):
                 raise ClientError("bad_message", f"speed is {speed!r:.40}, valid: a number")
-            settings = replace(settings, speed=clamp_speed(float(speed)))
+            settings = replace(settings, speed=clamp_speed(speed))
         settings = self._styled(settings, body.get("instructions"))
         spoken_in = language(_name("language", body.get("language")), settings.lang)
         target = self._target(body.get("response_format") or "mp3")

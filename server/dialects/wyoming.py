@@ -188,13 +188,12 @@ class _Connection:
         voice = data.get("voice")
         voice = voice if isinstance(voice, Mapping) else {}
         settings = base_settings(self._runtime)
-        settings = with_voice(self._runtime, settings, voice.get("name"))
-        style = voice.get("speaker")
+        settings = with_voice(self._runtime, settings, _word(voice, "name"))
         settings = replace(
             settings,
             format=pcm(_RATE_HZ),
-            lang=language(voice.get("language"), settings.lang),
-            style=style if isinstance(style, str) and style else settings.style,
+            lang=language(_word(voice, "language"), settings.lang),
+            style=_word(voice, "speaker") or settings.style,
         )
         return context_for(
             self._runtime, Caller(self._runtime.accounts.of(ROUTE), None), settings, route=ROUTE
@@ -267,6 +266,13 @@ def _text(data: Mapping[str, Any]) -> str:
     if not isinstance(text, str):
         raise ClientError("bad_message", f"text is {text!r:.40}, valid: the text to speak")
     return text
+
+
+def _word(voice: Mapping[str, Any], name: str) -> str | None:
+    value = voice.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise ClientError("bad_message", f"voice.{name} is {value!r:.40}, valid: text")
 
 
 def _info(runtime: Runtime) -> dict[str, Any]:

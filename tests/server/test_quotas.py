@@ -110,6 +110,14 @@ def test_contexts_are_counted_over_all_connections() -> None:
     mine.open_context()
 
 
+def test_voices_are_counted_by_who_adds_them() -> None:
+    """Refused where as many are there already."""
+    account().check_voices(1000)
+    account(voices=2).check_voices(1)
+    with pytest.raises(ClientError, match="voices is 2 for this key, 0 left; remove one"):
+        account(voices=2).check_voices(2)
+
+
 def test_a_key_may_ask_for_its_priority_and_below() -> None:
     """What nobody asked for is lowered; what is asked for and not allowed is refused by name."""
     mine = account(priority="live")

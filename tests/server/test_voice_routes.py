@@ -124,6 +124,48 @@ async def test_life_of_an_uploaded_voice(
             assert answer.status == 404
 
 
+async def test_an_administrator_adds_as_many_voices_as_allowed(
+    pack: Pack, wav: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """429 for one more; replacing one, or another style of it, is none more."""
+    monkeypatch.setattr("server.voice_routes.Enroller", HereEnroller)
+    admins = tmp_path / "admins"
+    admins.write_text(f"boss {hash_key('boss')} voices=1\n")
+    setting = f"server.admin_keys_file={admins}"
+    headers = {"Authorization": "Bearer boss"}
+    async with running(pack, tmp_path, setting) as (live, http):
+        url = live.http + "/v1/voices"
+        for fields, status in (
+            (GOOD, 201),
+            ({**GOOD, "name": "dora"}, 429),
+            ({**GOOD, "replace": "true"}, 201),
+        ):
+            async with http.post(url, data=form(wav, **fields), headers=headers) as answer:
+                assert answer.status == status, await answer.text()
+        style = {"style": "happy", "text": TEXT, "lang": "zh"}
+        async with http.post(
+            f"{url}/carla/styles", data=form(wav, **style), headers=headers
+        ) as answer:
+            assert answer.status == 201, await answer.text()
+
+
+async def test_a_voice_is_warmed_before_anybody_asks(tmp_path: Path) -> None:
+    """Each style speaks a moment, as a batch job; what it took is told."""
+    async with running(None, tmp_path) as (live, http):
+        async with http.post(f"{live.http}/v1/admin/voices/anna/warm") as answer:
+            body = await answer.json()
+            assert answer.status == 200, body
+        assert body["voice"] == "anna" and set(body["first_audio_ms"]) == {"default", "sad"}
+        assert {(job.voice_id, job.style) for job in live.engine.jobs} == {
+            ("anna", "default"),
+            ("anna", "sad"),
+        }
+        assert {str(job.priority) for job in live.engine.jobs} == {"batch"}
+        assert not live.engine.active
+        async with http.post(f"{live.http}/v1/admin/voices/zoe/warm") as answer:
+            assert answer.status == 404
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_a_voice_is_made_in_a_process_of_its_own(
