@@ -23,6 +23,7 @@ WORDS = (
 )
 _RESTARTING = 1012
 _PACKET_LIMIT = 100  # a cancel comes within so many packets
+_FRAMES_PER_S = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ class Plan:
 
     Attributes:
         settings: Of every context, as `context.open` names them.
-        rate_hz: Of the codec; `bytes_per_sample` too: it must be one without compression.
+        rate_hz: Of the codec.
+        bytes_per_sample: Of the codec; 0: packets are whole frames of 20 ms.
         cancels: Share of the contexts that are cancelled.
         spread_s: Listeners begin within so long.
     """
@@ -169,7 +171,8 @@ class Listener:
         heard.num_messages += 1
         size = self._plan.bytes_per_sample
         for packet in packets:
-            heard.packets.append(Packet(now_s, packet.seq, len(packet.payload) // size))
+            samples = len(packet.payload) // size if size else self._plan.rate_hz // _FRAMES_PER_S
+            heard.packets.append(Packet(now_s, packet.seq, samples))
 
     def _read(self, message: Mapping[str, object]) -> None:
         heard = self.current

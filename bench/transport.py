@@ -34,8 +34,9 @@ from bench.statistics import Quantiles
 BUFFER_S = 0.1  # the listener's
 MAX_CANCEL_S = 0.05
 _TICKS = os.sysconf("SC_CLK_TCK")
-# Codec and rate: bytes per sample. Compressed packets do not say how long they are.
-FORMATS = {"mulaw": (8000, 1), "pcm_s16le": (24000, 2)}
+# Codec: rate and bytes per sample; 0: packets are whole frames.
+FORMATS = {"mulaw": (8000, 1), "pcm_s16le": (24000, 2), "opus": (24000, 0)}
+_FRAME_MS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +87,13 @@ async def load(args: argparse.Namespace) -> dict[str, Any]:
     server = await Server.start(
         args.port,
         f"server.limits.max_active_contexts={args.connections + 64}",
-        "server.limits.measured_capacity=false",  # all of them are to be served, or to run dry
         "engine.slots=256",
         f"engine.fake_step_ms={args.step_ms}",
         *args.set,
         module="bench.tones" if args.engine == "tones" else "server",
     )
     settings = {
-        "format": {"codec": args.codec, "rate": rate_hz, "frame_ms": 20},
+        "format": {"codec": args.codec, "rate": rate_hz, "frame_ms": _FRAME_MS},
         "lead_ms": args.lead_ms,
     }
     url = server.url.replace("http", "ws") + "/v1/tts/ws"

@@ -22,13 +22,26 @@ def admit(request: web.Request, runtime: Runtime, *, keys: Keys | None = None) -
     Raises:
         ClientError: unauthorized, token_expired or forbidden_origin.
     """
-    origin, host = request.headers.get(hdrs.ORIGIN), request.headers.get(hdrs.HOST)
     # Only one-time tokens come in a URL: URLs are logged, keys must not be.
     if "token" in request.query:
-        return runtime.tokens.redeem(request.query["token"], origin)
+        return runtime.tokens.redeem(request.query["token"], request.headers.get(hdrs.ORIGIN))
     holder = (keys or runtime.keys).holder(credential(request))
-    check_origin(origin, host, runtime.config.server.origins)
+    check_page(request, runtime)
     return Grant(holder, None)
+
+
+def check_page(request: web.Request, runtime: Runtime) -> None:
+    """Refuse a browser page that is none of this server's.
+
+    Raises:
+        ClientError: forbidden_origin.
+    """
+    check_origin(
+        request.headers.get(hdrs.ORIGIN),
+        request.headers.get(hdrs.HOST),
+        runtime.config.server.origins,
+        has_keys=runtime.keys.are_required,
+    )
 
 
 def credential(request: web.Request) -> str | None:

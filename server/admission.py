@@ -105,10 +105,13 @@ class Keys:
         return found[0]
 
 
-def check_origin(origin: str | None, host: str | None, allowed: tuple[str, ...]) -> None:
+def check_origin(
+    origin: str | None, host: str | None, allowed: tuple[str, ...], *, has_keys: bool
+) -> None:
     """Refuse a browser page of another site (cross-site WebSocket hijacking).
 
-    Programs send no Origin and pass. A page of this server itself passes.
+    Programs send no Origin and pass. A page of this server itself passes. Without keys its name
+    must be one of this machine: any other can be made to resolve to it (DNS rebinding).
 
     Raises:
         ClientError: forbidden_origin.
@@ -117,7 +120,8 @@ def check_origin(origin: str | None, host: str | None, allowed: tuple[str, ...])
         return
     parts = urlsplit(origin)
     if origin != "null" and host is not None and parts.netloc == host:
-        return
+        if has_keys or is_loopback(parts.hostname or ""):
+            return
     raise ClientError(
         "forbidden_origin", f"origin {origin!r:.200} is not allowed; add it to server.origins"
     )

@@ -14,8 +14,8 @@ from aiohttp import hdrs, web
 
 from engine.errors import Overloaded, SovitsError
 from server import messages
-from server.access import admit, credential
-from server.admission import Guest, check_origin
+from server.access import admit, check_page, credential
+from server.admission import Guest
 from server.dialects.routes import add_dialects
 from server.errors import ClientError, error_code
 from server.handshake import new_socket, offered_protocols, tune, with_query
@@ -187,9 +187,7 @@ async def serve_tokens(request: web.Request) -> web.Response:
     """Serve `POST /v1/tokens`: a key buys a token for a browser."""
     runtime = request.app[RUNTIME]
     holder = runtime.keys.holder(credential(request))
-    # A page of another site must not mint for its visitor.
-    origin, host = request.headers.get(hdrs.ORIGIN), request.headers.get(hdrs.HOST)
-    check_origin(origin, host, runtime.config.server.origins)
+    check_page(request, runtime)  # one of another site must not mint for its visitor
     text = await request.text()
     try:
         wanted = decode(TokenRequest, json.loads(text) if text.strip() else {}, strict=True)

@@ -77,6 +77,7 @@ class ServerSection:
     tls_key: str | None = None
     drain_s: Seconds = 30.0  # how long open contexts may finish after SIGTERM
     encoder_threads: Annotated[int, Range(0, 64)] = 2  # for Opus; 0: encode on the event loop
+    opus_complexity: Annotated[int, Range(0, 10)] = 5  # 0: a tenth of the work, a little worse
     limits: LimitsSection = field(default_factory=LimitsSection)
 
 
@@ -91,7 +92,7 @@ class EngineSection:
     precision: Literal["fp32", "int8", "auto"] = "fp32"  # of the T2S stage, where the pack has both
     process: bool = True  # in a process of its own; false: in threads of this one
     slots: Annotated[int, Range(1, 256)] = 8
-    threads: Annotated[int, Range(1, 256)] = 1  # of the acoustic stage
+    threads: Annotated[int, Range(1, 256)] = 2  # of the acoustic stage and of prefill
     semantic_threads: Annotated[int, Range(1, 256)] = 1
     max_positions: Annotated[int, Range(64, 4000)] = 1024
     first_audio_s: Seconds = 0.25

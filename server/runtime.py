@@ -164,6 +164,7 @@ class Runtime:
             new_job_id=itertools.count(1).__next__,
             new_seed=lambda: secrets.randbelow(2**53),
             encoder_pool=pool,
+            opus_complexity=self.config.server.opus_complexity,
             synthesis_timeout_s=self.config.server.limits.synthesis_timeout_s,
         )
 

@@ -47,6 +47,7 @@ class Services:
         new_job_id: Unique within the engine's life.
         new_seed: For contexts that give none.
         encoder_pool: Where audio is encoded; None: on the event loop.
+        opus_complexity: 0 (fast) to 10.
         synthesis_timeout_s: How long the sentence that is due may give nothing.
     """
 
@@ -57,4 +58,5 @@ class Services:
     new_job_id: Callable[[], int]
     new_seed: Callable[[], int]
     encoder_pool: Executor | None
+    opus_complexity: int
     synthesis_timeout_s: float

@@ -180,6 +180,7 @@ class Utterance:
             rate_hz=settings.format.rate,
             frame_ms=settings.format.frame_ms,
             bitrate=settings.format.bitrate,
+            complexity=services.opus_complexity,
         )
         self._delivery = Delivery(
             self._sink,

@@ -303,8 +303,9 @@ def _target(wanted: object, *, has_files: bool) -> Target:
         )
     if has_files and container == "mp3":
         bitrate = wanted.get("bit_rate")
-        is_usable = isinstance(bitrate, int) and 0 < bitrate <= _MAX_MP3_BITRATE
-        return mp3_target(rate, bitrate if is_usable else 128_000)
+        if not isinstance(bitrate, int) or not 0 < bitrate <= _MAX_MP3_BITRATE:
+            bitrate = 128_000
+        return mp3_target(rate, bitrate)
     if has_files and container == "wav":
         return wav_target(rate)
     if container != "raw":

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import hdrs, web
 
-from server.admission import check_origin
+from server.access import check_page
 from server.dialects.api_v2 import ApiV2
 from server.dialects.cartesia import Cartesia
 from server.dialects.dashscope import DashScope
@@ -39,7 +39,7 @@ def add_dialects(app: web.Application, runtime: Runtime) -> None:
         if origin is None or isinstance(response, web.WebSocketResponse):
             return
         try:
-            check_origin(origin, request.headers.get(hdrs.HOST), runtime.config.server.origins)
+            check_page(request, runtime)
         except ClientError:
             return
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin

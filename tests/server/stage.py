@@ -100,6 +100,7 @@ class Stage:
             new_job_id=itertools.count(1).__next__,
             new_seed=lambda: 99,
             encoder_pool=None,
+            opus_complexity=0,
             synthesis_timeout_s=30.0,
         )
         self.utterance = Utterance(

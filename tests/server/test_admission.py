@@ -61,13 +61,23 @@ def test_origins() -> None:
     """None, the own host and the listed ones pass; a suffix or prefix of them does not."""
     allowed = ("https://app.example",)
     for origin in (None, "https://app.example", "http://tts.local:8080"):
-        check_origin(origin, "tts.local:8080", allowed)
-    check_origin("https://any.example", "h", ("*",))
+        check_origin(origin, "tts.local:8080", allowed, has_keys=True)
+    check_origin("https://any.example", "h", ("*",), has_keys=True)
     for origin in ("https://app.example.evil", "null", "http://tts.local", "http://x", "tts.local"):
         with pytest.raises(ClientError):
-            check_origin(origin, "tts.local:8080", allowed)
+            check_origin(origin, "tts.local:8080", allowed, has_keys=True)
     with pytest.raises(ClientError):
-        check_origin("http://x", None, ())
+        check_origin("http://x", None, (), has_keys=True)
+
+
+@pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1:8080", "[::1]:8080"])
+def test_a_page_of_a_name_that_was_bent_to_this_machine_is_refused(host: str) -> None:
+    """Its origin is the host it asked; without keys only this machine's own names are believed."""
+    check_origin(f"http://{host}", host, (), has_keys=False)
+    bent = "evil.example:8080"
+    with pytest.raises(ClientError, match="add it to server.origins"):
+        check_origin(f"http://{bent}", bent, (), has_keys=False)
+    check_origin(f"http://{bent}", bent, (f"http://{bent}",), has_keys=False)
 
 
 def test_connections_per_address_are_limited() -> None:

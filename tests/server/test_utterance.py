@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from server import messages
+from server import messages, utterance
+from server.encoder import AudioEncoder
 from server.frames import AudioPacket, Flags
 from server.settings import Chunking, Format
 from tests.server.stage import PCM, Stage, on_stage, spoken
@@ -219,6 +220,19 @@ def test_opus_announces_its_delay() -> None:
     assert started.pre_skip == 312
     end = stage.sink.packets[-1].pts + stage.sink.packets[-1].duration
     assert end >= done.total_samples48 + started.pre_skip
+
+
+def test_opus_works_as_hard_as_the_server_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """server.opus_complexity reaches the encoder; the stage's is 0."""
+    asked = []
+
+    def make(*args: Any, **options: Any) -> AudioEncoder:
+        asked.append(options["complexity"])
+        return AudioEncoder(*args, **options)
+
+    monkeypatch.setattr(utterance, "AudioEncoder", make)
+    spoken("One two.", settings=replace(PCM, format=Format("opus", 24000)))
+    assert asked == [0]
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
