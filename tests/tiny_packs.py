@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import shutil
+import tempfile
 from pathlib import Path
 
 from bench.official_files import (
@@ -13,8 +15,8 @@ from bench.official_files import (
     write_sovits,
     write_vocab,
 )
-from engine.importer import ImportRequest, import_official
-from engine.pack import RANDOM_NOTICE, Pack
+from engine.importer import ImportRequest, ImportResult, import_official
+from engine.pack import RANDOM_NOTICE, Pack, load_pack
 
 FAMILIES = ("v1", "v2", "v2Pro", "v2ProPlus")
 _BERT_TOKENS = 64
@@ -44,8 +46,24 @@ def tiny_request(fixtures: Path, folder: Path, family: str) -> ImportRequest:
 
 
 def tiny_pack(fixtures: Path, folder: Path, family: str) -> Pack:
-    """Import a tiny model."""
-    return import_official(tiny_request(fixtures, folder, family)).pack
+    """Return a tiny model as a pack of the caller's own."""
+    _, made = tiny_import(fixtures, family)
+    target = folder / "packs" / made.pack.path.name
+    shutil.copytree(made.pack.path, target)
+    return load_pack(target)
+
+
+@functools.cache
+def tiny_import(fixtures: Path, family: str) -> tuple[ImportRequest, ImportResult]:
+    """Import a tiny model, once for all: it takes three processes. The pack is for reading."""
+    request = tiny_request(fixtures, Path(_kept().name) / family, family)
+    return request, import_official(request)
+
+
+@functools.cache
+def _kept() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder that lives as long as this process."""
+    return tempfile.TemporaryDirectory(prefix="tiny-packs-")
 
 
 def unpacked(source: Path, folder: Path) -> Path:

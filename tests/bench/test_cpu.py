@@ -56,6 +56,7 @@ def test_a_step_reads_its_matrices_once(tmp_path: Path) -> None:
     assert found["onnxruntime int8"] == matrices + matrices // 64 * 4 + rest
 
 
+@pytest.mark.slow
 async def test_a_server_is_measured_through_its_socket(
     tmp_path: Path, unused_tcp_port: int
 ) -> None:

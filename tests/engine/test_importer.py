@@ -29,16 +29,15 @@ from engine.model_config import AcousticConfig, HifiGanConfig, T2SConfig
 from engine.models import official_acoustic, official_t2s
 from engine.pack import RANDOM_NOTICE, load_pack
 from engine.types import Language
-from tests.tiny_packs import FAMILIES, tiny_request
+from tests.tiny_packs import FAMILIES, tiny_import, tiny_request
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def imported(
-    fixtures_dir: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    fixtures_dir: Path, request: pytest.FixtureRequest
 ) -> tuple[ImportRequest, ImportResult]:
-    """Each tiny model, imported once."""
-    what = tiny_request(fixtures_dir, tmp_path_factory.mktemp("tiny"), request.param)
-    return what, import_official(what)
+    """Each tiny model."""
+    return tiny_import(fixtures_dir, request.param)
 
 
 @pytest.mark.parity

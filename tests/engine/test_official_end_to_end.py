@@ -96,8 +96,8 @@ def _jobs(pack: Pack, language: Language) -> list[SentenceJob]:
     ("family", "language"),
     [
         ("v1", Language.ZH),
-        ("v2", Language.EN),
-        ("v2Pro", Language.ZH),
+        pytest.param("v2", Language.EN, marks=pytest.mark.slow),
+        pytest.param("v2Pro", Language.ZH, marks=pytest.mark.slow),
         ("v2ProPlus", Language.EN),
     ],
 )

@@ -19,7 +19,7 @@ from engine.importer import ImportRequest, import_official
 from engine.pack import Pack, Part
 from export.official import OfficialPair, write_official
 from tests.micro_pack import bare_pack
-from tests.tiny_packs import FAMILIES, tiny_request
+from tests.tiny_packs import FAMILIES, tiny_import
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -27,10 +27,9 @@ def written(
     fixtures_dir: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> tuple[ImportRequest, Pack, OfficialPair]:
     """Each tiny model: how it was imported, its pack, and what was written of it."""
-    folder = tmp_path_factory.mktemp("official")
-    wanted = tiny_request(fixtures_dir, folder, request.param)
-    pack = import_official(wanted).pack
-    return wanted, pack, write_official(pack, folder / "out")
+    wanted, result = tiny_import(fixtures_dir, request.param)
+    out = tmp_path_factory.mktemp("official") / "out"
+    return wanted, result.pack, write_official(result.pack, out)
 
 
 @pytest.mark.parity
@@ -96,8 +95,7 @@ def test_public_loader_finds_what_it_reads(
 
 def test_weights_that_do_not_fit_float16_stay_float32(tmp_path: Path, fixtures_dir: Path) -> None:
     """A value below float16's steps survives."""
-    wanted = tiny_request(fixtures_dir, tmp_path, "v2")
-    pack = import_official(wanted).pack
+    pack = tiny_import(fixtures_dir, "v2")[1].pack
     tensors = pack.tensors(Part.T2S)
     tensors["head.weight"][0, 0] = np.float32(1 + 2**-20)
 
@@ -119,7 +117,7 @@ def test_what_cannot_be_written_is_said(tmp_path: Path, fixtures_dir: Path) -> N
     """Another network, a file in the way, a path that is taken for a base model."""
     with pytest.raises(CheckpointError, match="family nano.*v2ProPlus"):
         write_official(bare_pack(tmp_path / "micro"), tmp_path)
-    pack = import_official(tiny_request(fixtures_dir, tmp_path, "v2")).pack
+    pack = tiny_import(fixtures_dir, "v2")[1].pack
     with pytest.raises(CheckpointError, match="base models"):
         write_official(pack, tmp_path / "pretrained_models")
     write_official(pack, tmp_path / "out")
