@@ -45,7 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", help="port to listen on, 0 for any free one (server.port)")
     parser.add_argument("--pack", help="model pack: a name or a folder (engine.pack)")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="any configuration key"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any configuration key; a wrong one is answered with all there are",
     )
 
 
@@ -238,7 +242,7 @@ def banner(config: Config, runtime: Runtime, port: int, *, is_tls: bool) -> str:
     shown = f"[{host}]" if ":" in host else host
     info = runtime.engine.info
     voices = ", ".join(list(runtime.engine.voices)[:8]) or "none: sovits-live voice add --help"
-    backend = ", ".join(f"{key} {value}" for key, value in info.backend.items())
+    backend = ", ".join(info.backend.values())
     lines = [
         f"sovits-live is ready: http{'s' if is_tls else ''}://{shown}:{port}",
         f"  socket   ws{'s' if is_tls else ''}://{shown}:{port}/v1/tts/ws",
