@@ -164,16 +164,29 @@ def test_figures_are_in_their_files(name: str) -> None:
     rows = re.findall(r"^\|[^|]*\|([^|]*)\| `(bench/results/[^`]+)` \|$", prose_of(name), re.M)
     assert len(rows) >= 5
     for figures, path in rows:
-        values = list(numbers(json.loads((ROOT / path).read_text())))
-        shown = re.findall(r"\d+(?:\.\d+)?", figures)
-        assert shown
-        for text in shown:
-            digits = len(text.partition(".")[2])
-            assert any(
-                round(value * scale, digits) == float(text)
-                for value in values
-                for scale in (1, 1000)
-            ), f"{text} is not in {path}"
+        check_figures(re.findall(r"\d+(?:\.\d+)?", figures), path)
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_figures_of_items_are_in_their_files(name: str) -> None:
+    """Every decimal of a list's item that names a result is in it, as in the tables."""
+    items = re.findall(r"^- (?:.|\n  )+", prose_of(name), re.M)
+    naming = [item for item in items if "`bench/results/" in item]
+    assert naming
+    for item in naming:
+        (path,) = re.findall(r"`(bench/results/[^`]+)`", item)
+        check_figures(re.findall(r"\d+\.\d+", item), path)
+
+
+def check_figures(shown: list[str], path: str) -> None:
+    """Find each figure, as rounded, among the numbers of a result (times 1000: ms)."""
+    assert shown
+    values = list(numbers(json.loads((ROOT / path).read_text())))
+    for text in shown:
+        digits = len(text.partition(".")[2])
+        assert any(
+            round(value * scale, digits) == float(text) for value in values for scale in (1, 1000)
+        ), f"{text} is not in {path}"
 
 
 def numbers(value: object) -> Iterator[float]:
