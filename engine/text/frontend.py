@@ -5,7 +5,7 @@ text ─markup─> ─clean─> ─lexicon─> ─numbers into words─> runs by
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from engine.errors import TextError
@@ -47,6 +47,8 @@ class Frontend:
         lexicon: The user's pronunciations, or the file they are in.
         g2pw_dir: Folder of the g2pW model for Chinese polyphones, if there is one.
         digits: How numbers are read when a call does not say.
+        languages: What the model was trained on, empty if that is not known. Its inventory may
+            have the symbols of others, which it would babble.
 
     Raises:
         InvalidParameter: `digits` or the lexicon file is not valid.
@@ -61,11 +63,14 @@ class Frontend:
         lexicon: Lexicon | Path | None = None,
         g2pw_dir: Path | None = None,
         digits: str = DigitStyle.AUTO,
+        languages: Collection[Language] = (),
     ) -> None:
         self._table: SymbolTable = symbol_table(symbol_set)
         self._lexicon = Lexicon.read(lexicon) if isinstance(lexicon, Path) else lexicon
         self._digits = DigitStyle.parse(digits)
         self._options = FrontendOptions(symbol_set, g2pw_dir)
+        # Chinese and English always: every model has them, and every text may need them.
+        self._spoken = {Language.ZH, Language.EN, *(languages or self._table.languages)}
         self._languages: dict[Language, LanguageFrontend] = {}
 
     def warm_up(self, languages: Iterable[Language] = ()) -> None:
@@ -77,7 +82,7 @@ class Frontend:
         """
         self.phonemize("你好，臺灣。Please record a blorptastic record.", Language.AUTO)
         for language in languages:
-            if language in _SAMPLES.keys() & self._table.languages and is_installed(language):
+            if language in _SAMPLES.keys() & self._spoken and is_installed(language):
                 self.phonemize(_SAMPLES[language], language)
 
     def phonemize(self, text: str, language: Language, *, digits: str | None = None) -> Phonemes:
@@ -109,6 +114,10 @@ class Frontend:
             overrides += self._lexicon.find(cleaned, overrides)
         main = main_language(cleaned.text, language)
         for needed in (main, *_needed(cleaned.text)):
+            self._table.require(needed)
+            if needed not in self._spoken:
+                able = ", ".join(sorted(self._spoken))
+                raise TextError(f"this model speaks {able}, not {needed}; use one that does")
             self._frontend(needed)
         spoken = [
             (run.language, self._speak(run, overrides, style))

@@ -44,6 +44,7 @@ class FrontendConfig:
     g2pw_dir: Path | None = None
     digits: str = "auto"
     warm: tuple[Language, ...] = ()  # loaded at the start besides Chinese and English
+    languages: tuple[Language, ...] = ()
 
     def build(self) -> Frontend:
         """Return a frontend; it loads dictionaries when it first needs them.
@@ -57,7 +58,11 @@ class FrontendConfig:
 
         lexicon = Lexicon.read(self.lexicon) if self.lexicon else None
         return Frontend(
-            self.symbol_set, lexicon=lexicon, g2pw_dir=self.g2pw_dir, digits=self.digits
+            self.symbol_set,
+            lexicon=lexicon,
+            g2pw_dir=self.g2pw_dir,
+            digits=self.digits,
+            languages=self.languages,
         )
 
     def build_warm(self) -> Frontend:
@@ -208,6 +213,7 @@ class FrontendPool(_Bounded):
         digits: How numbers are read when a call does not say.
         warm: Languages to load at the start besides Chinese and English; the others take a
             second with their first sentence.
+        languages: What the model was trained on, empty if that is not known.
         max_pending: Sentences that may wait or run before more are refused.
         timeout_s: After this long, waiting included, workers are taken for hung and replaced.
 
@@ -224,13 +230,14 @@ class FrontendPool(_Bounded):
         g2pw_dir: Path | None = None,
         digits: str = "auto",
         warm: tuple[Language, ...] = (),
+        languages: tuple[Language, ...] = (),
         max_pending: int = 1024,
         timeout_s: float = 30.0,
     ) -> None:
         super().__init__(max_pending)
         if workers < 1:
             raise InvalidParameter("workers", workers, "1 or more")
-        self._config = FrontendConfig(symbol_set, lexicon, g2pw_dir, digits, warm)
+        self._config = FrontendConfig(symbol_set, lexicon, g2pw_dir, digits, warm, languages)
         self._workers = workers
         self._timeout_s = timeout_s
         self._executor: ProcessPoolExecutor | None = None

@@ -114,6 +114,8 @@ async def test_a_sentence_that_kills_its_worker_fails_alone(pool: FrontendPool) 
                     os.kill(pid, signal.SIGKILL)
             await asyncio.sleep(0.001)
 
+    for pid in pool.worker_pids:
+        os.kill(pid, signal.SIGSTOP)  # else it may have answered before it is killed
     killing = asyncio.create_task(killer())
     with pytest.raises(EngineFailed, match="failed on a sentence of 5 characters") as caught:
         await pool.phonemize("abcde", Language.EN)
