@@ -1,8 +1,9 @@
 """Streaming modes against the offline result: how near they come, and how soon they begin.
 
-The prompt of a voice is spoken again: real tokens for the comparison, real phonemes for the first
-packet. That one is timed through the engine, from the sentence's arrival to its first samples, with
-the leading silence left in: what it costs does not depend on what the model says first.
+The prompt of a voice is spoken again, real tokens of its phonemes; a voice without one speaks a
+sentence, with the tokens the pack makes of it. The first packet is timed through the engine, from
+the sentence's arrival to its first samples, with the leading silence left in: what it costs does
+not depend on what the model says first.
 """
 
 from __future__ import annotations
@@ -20,9 +21,14 @@ from bench.environment import QuietWatch, write_json
 from bench.seams import log_spectral_distance, seam_score, snr_db
 from engine.backends.base import Backend
 from engine.backends.registry import create_backend
+from engine.chunking import ChunkPlan, ChunkSchedule
 from engine.client import EngineClient
+from engine.collapse import token_limit
 from engine.config import EngineConfig
+from engine.noise import exponential
 from engine.pack import Pack, load_pack
+from engine.sampling import Sampler
+from engine.text.frontend import Frontend
 from engine.thread_engine import ThreadEngine
 from engine.types import (
     MAX_LEADING_SILENCE_MS,
@@ -38,6 +44,13 @@ from engine.types import (
 )
 from engine.vocoding import SETTINGS, VocoderStream, lookahead
 from engine.voices import PackVoices
+
+_SEED = 1
+_SMALL_CHUNKS = ChunkSchedule(first_tokens=2, next_first_tokens=2, max_tokens=2, growth=1.0)
+_SENTENCES = {
+    Language.EN: "The weather is nice today, so let us all go out to the park for a walk.",
+    Language.ZH: "今天天气很好，我们一起去公园散步吧，晚上再回来吃饭。",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,33 +69,68 @@ class ModeRow:
     first_packet_cpu_s: float = 0.0  # CPU time of all threads until then, median
 
 
-def mode_table(backend: Backend, style: Style) -> list[ModeRow]:
-    """Stream the tokens of a prompt in every mode and compare with `exact`."""
-    tokens, phonemes = style.prompt_tokens.astype(np.int64), prompt_phonemes(style)
-    exact, _, _ = _stream(backend, style, StreamMode.EXACT, tokens, phonemes)
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """What is spoken: phonemes, and tokens of them, int64 [T]."""
+
+    phonemes: Phonemes
+    tokens: IntArray
+
+
+def mode_table(backend: Backend, style: Style, material: Material) -> list[ModeRow]:
+    """Stream the tokens in every mode, cut as the engine cuts them, and compare with the whole.
+
+    Seams are looked for where chunks are small: six joins by chance hit a pulse of the voice.
+    """
+    exact = _vocoder(backend, style, StreamMode.EXACT, material)
+    whole = exact.step(material.tokens, len(material.tokens), final=True).samples
     rows = []
     for mode in StreamMode:
-        samples, joins, first_s = _stream(backend, style, mode, tokens, phonemes)
+        samples, _, first_s = _stream(backend, style, mode, material, ChunkSchedule())
+        many, joins, _ = _stream(backend, style, mode, material, _SMALL_CHUNKS)
         settings = SETTINGS[mode]
         rows.append(
             ModeRow(
                 mode=str(mode),
                 lookahead_tokens=settings.lookahead_tokens,
                 first_lookahead_tokens=settings.first_lookahead_tokens,
-                snr_db=snr_db(exact, samples),
-                log_spectral_distance_db=log_spectral_distance(exact, samples),
-                seam_score=seam_score(samples, joins),
+                snr_db=snr_db(whole, samples),
+                log_spectral_distance_db=log_spectral_distance(whole, samples),
+                seam_score=seam_score(many, joins),
                 first_vocode_s=first_s,
             )
         )
     return rows
 
 
-def prompt_phonemes(style: Style) -> Phonemes:
-    """Return the phonemes of a style's own prompt: what its networks were trained on."""
-    count = len(style.prompt_phoneme_ids)
-    word = Word("", Language.EN, count, 0, 0)
-    return Phonemes(style.prompt_phoneme_ids.astype(np.int64), ("x",) * count, (word,), "")
+def material_of(backend: Backend, pack: Pack, style: Style) -> Material:
+    """Return a style's own prompt, or a sentence where it has none."""
+    if len(style.prompt_tokens):
+        count = len(style.prompt_phoneme_ids)
+        word = Word("", Language.EN, count, 0, 0)
+        ids = style.prompt_phoneme_ids.astype(np.int64)
+        phonemes = Phonemes(ids, ("x",) * count, (word,), "")
+        return Material(phonemes, style.prompt_tokens.astype(np.int64))
+    language = style.language if style.language in _SENTENCES else Language.EN
+    phonemes = Frontend(pack.symbol_set).phonemize(_SENTENCES[language], language)
+    params = SynthesisParams(seed=_SEED, **asdict(pack.sampling))
+    return Material(phonemes, _draw_tokens(backend, phonemes, params))
+
+
+def _draw_tokens(backend: Backend, phonemes: Phonemes, params: SynthesisParams) -> IntArray:
+    semantic, vocab_size = backend.semantic, backend.config.t2s.vocab_size
+    no_prompt = np.zeros(0, np.int64)
+    limit = token_limit(len(phonemes))
+    sampler = Sampler(params, no_prompt, vocab_size=vocab_size, max_tokens=limit)
+    logits = semantic.prefill(0, phonemes.ids, None, no_prompt)
+    tokens: list[int] = []
+    while sampler.stopped is None:
+        token = sampler.draw(logits, exponential(params.seed, 0, sampler.step, vocab_size))
+        if token is not None:
+            tokens.append(token)
+            logits = semantic.decode([0], np.array([token]))[0]
+    semantic.release(0)
+    return np.array(tokens, np.int64)
 
 
 def measure_modes(pack: Pack, backend_name: str, *, repeats: int) -> list[ModeRow]:
@@ -91,12 +139,14 @@ def measure_modes(pack: Pack, backend_name: str, *, repeats: int) -> list[ModeRo
     voices = PackVoices(pack, None)
     voice = voices.infos()[0].id
     style = voices.style(voice, "default")
-    rows = mode_table(create_backend(backend_name, pack, config), style)
-    return asyncio.run(_first_packets(rows, config, voice, style, repeats))
+    backend = create_backend(backend_name, pack, config)
+    material = material_of(backend, pack, style)
+    rows = mode_table(backend, style, material)
+    return asyncio.run(_first_packets(rows, config, voice, material.phonemes, repeats))
 
 
 async def _first_packets(
-    rows: Sequence[ModeRow], config: EngineConfig, voice: str, style: Style, repeats: int
+    rows: Sequence[ModeRow], config: EngineConfig, voice: str, phonemes: Phonemes, repeats: int
 ) -> list[ModeRow]:
     engine = ThreadEngine(config)
     await engine.start()
@@ -108,9 +158,7 @@ async def _first_packets(
                 number += 1
                 mode = StreamMode(row.mode)
                 params = SynthesisParams(mode=mode, leading_silence_ms=MAX_LEADING_SILENCE_MS)
-                job = SentenceJob(
-                    number, f"m{number}", 0, prompt_phonemes(style), voice, params=params
-                )
+                job = SentenceJob(number, f"m{number}", 0, phonemes, voice, params=params)
                 seconds, cpu_s, num_tokens = await _until_first_chunk(engine, job)
                 times.append(seconds)
                 cpu_times.append(cpu_s)
@@ -143,35 +191,30 @@ async def _until_first_chunk(engine: EngineClient, job: SentenceJob) -> tuple[fl
 
 
 def _stream(
-    backend: Backend, style: Style, mode: StreamMode, tokens: IntArray, phonemes: Phonemes
+    backend: Backend, style: Style, mode: StreamMode, material: Material, schedule: ChunkSchedule
 ) -> tuple[FloatArray, list[int], float]:
     """Return samples, the first sample of each chunk but the first, and the first step's time."""
-    stream = VocoderStream(
-        backend.acoustic,
-        phonemes,
-        style.vector,
-        sentence_index=0,
-        params=SynthesisParams(seed=1, mode=mode),
-    )
+    stream = _vocoder(backend, style, mode, material)
+    plan = ChunkPlan(schedule, sentence_index=0, lookahead=lookahead(mode))
     parts: list[FloatArray] = []
     first_s = 0.0
-    chunk = 5
-    while stream.num_frozen_tokens < len(tokens):
-        first = stream.num_frozen_tokens == 0
-        ahead = lookahead(mode)
-        known = len(tokens)
-        if ahead is not None:
-            known = stream.num_frozen_tokens + chunk + ahead[0 if first else 1]
-        final = known >= len(tokens)
-        num_new = min(chunk, len(tokens) - stream.num_frozen_tokens)
-        if mode is StreamMode.EXACT:
-            num_new = len(tokens)
+    for chunk in plan.cut(material.tokens.tolist(), is_complete=True):
         started = time.perf_counter()
-        parts.append(stream.step(tokens[:known], num_new, final=final).samples)
+        output = stream.step(chunk.tokens, chunk.num_new, final=chunk.is_complete)
         first_s = first_s or time.perf_counter() - started
-        chunk = min(50, chunk * 2)
+        parts.append(output.samples)
     joins = np.cumsum([len(part) for part in parts])[:-1].tolist()
     return np.concatenate(parts), joins, first_s
+
+
+def _vocoder(backend: Backend, style: Style, mode: StreamMode, material: Material) -> VocoderStream:
+    return VocoderStream(
+        backend.acoustic,
+        material.phonemes,
+        style.vector,
+        sentence_index=0,
+        params=SynthesisParams(seed=_SEED, mode=mode),
+    )
 
 
 def print_modes(rows: Sequence[ModeRow]) -> None:

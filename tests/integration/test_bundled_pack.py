@@ -7,25 +7,13 @@ from pathlib import Path
 import numpy as np
 
 import engine
-from bench.seams import seam_score, snr_db
-from engine.backends.base import Backend
+from bench.modes import material_of, mode_table
 from engine.backends.registry import create_backend
 from engine.config import EngineConfig
-from engine.noise import exponential
 from engine.pack import load_pack
-from engine.sampling import Sampler
 from engine.text.frontend import Frontend
 from engine.thread_engine import ThreadEngine
-from engine.types import (
-    FloatArray,
-    IntArray,
-    Language,
-    Phonemes,
-    SentenceJob,
-    StreamMode,
-    SynthesisParams,
-)
-from engine.vocoding import VocoderStream, lookahead
+from engine.types import Language, SentenceJob, StreamMode, SynthesisParams
 from engine.voices import PackVoices
 from tests.engine.jobs import speak
 
@@ -75,49 +63,14 @@ async def test_it_speaks_chinese_and_english() -> None:
         await engine.close()
 
 
-def _tokens(backend: Backend, phonemes: Phonemes) -> IntArray:
-    """Draw the tokens of a sentence, int64 [T]."""
-    vocab_size, made = backend.config.t2s.vocab_size, list[int]()
-    none = np.zeros(0, np.int64)
-    sampler = Sampler(PARAMS, none, vocab_size=vocab_size, max_tokens=200)
-    logits = backend.semantic.prefill(0, phonemes.ids, None, none)
-    while not sampler.stopped:
-        token = sampler.draw(logits, exponential(PARAMS.seed, 0, sampler.step, vocab_size))
-        if token is None:
-            break
-        made.append(token)
-        logits = backend.semantic.decode([0], np.array([token]))[0]
-    backend.semantic.release(0)
-    return np.array(made, np.int64)
-
-
 def test_balanced_streaming_is_the_offline_result() -> None:
     """30 dB above the difference and no seam, on tokens the pack makes of a sentence."""
     pack = load_pack(NANO)
     backend = create_backend("onnxruntime", pack, EngineConfig(pack=NANO, num_slots=1))
     style = PackVoices(pack, None).style("anna", "default")
-    phonemes = Frontend(pack.symbol_set).phonemize(SENTENCES["anna"], style.language)
-    tokens = _tokens(backend, phonemes)
-
-    def decode(mode: StreamMode) -> list[FloatArray]:
-        stream = VocoderStream(
-            backend.acoustic,
-            phonemes,
-            style.vector,
-            sentence_index=0,
-            params=SynthesisParams(seed=1, mode=mode),
-        )
-        ahead = lookahead(mode)
-        parts = []
-        while stream.num_frozen_tokens < len(tokens):
-            num_new = min(12, len(tokens) - stream.num_frozen_tokens)
-            known = len(tokens) if ahead is None else stream.num_frozen_tokens + num_new + ahead[1]
-            final = known >= len(tokens)
-            parts.append(stream.step(tokens[:known], num_new, final=final).samples)
-        return parts
-
-    chunks = decode(StreamMode.BALANCED)
-    joins = np.cumsum([len(chunk) for chunk in chunks])[:-1].tolist()
-    samples = np.concatenate(chunks)
-    assert snr_db(np.concatenate(decode(StreamMode.EXACT)), samples) > 30
-    assert len(joins) >= 3 and seam_score(samples, joins) <= 1.05
+    material = material_of(backend, pack, style)
+    assert len(material.tokens) > 40
+    rows = {row.mode: row for row in mode_table(backend, style, material)}
+    assert rows[StreamMode.EXACT].snr_db > 60
+    assert rows[StreamMode.BALANCED].snr_db > 30
+    assert rows[StreamMode.BALANCED].seam_score <= 1.05
