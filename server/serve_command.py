@@ -221,6 +221,7 @@ def build_frontend(section: TextSection, info: EngineInfo, language: Language) -
         lexicon=lexicon,
         digits=section.digits,
         warm=(language,),
+        languages=info.languages,
     )
 
 
