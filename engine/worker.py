@@ -223,15 +223,15 @@ class Worker:
             self._in_step = []
             for job in jobs:
                 job.is_in_step = False
-            for job, result in zip(jobs, results, strict=True):
-                self._take(job, result)
+            taken = [self._take(job, result) for job, result in zip(jobs, results, strict=True)]
+            self._count(tokens=sum(taken))
             self._changed.notify_all()
         return True
 
     def _acoustic_step(self) -> bool:
         """Do the acoustic lane's most urgent work; False when there is none."""
         with self._changed:
-            work = self._scheduler.next_acoustic(self._views())
+            work = self._scheduler.next_acoustic(self._speakable_views())
             if work is None:
                 return False
             job = self._jobs[work.job_id]
@@ -318,14 +318,26 @@ class Worker:
             ahead_s[job.job.utterance_id] = rest_s + job.expected_rest_s
         return views
 
-    def _take(self, job: Job, result: FloatArray | Exception) -> None:
-        """Apply one row of a semantic step."""
+    def _speakable_views(self) -> list[JobView]:
+        """Describe what the acoustic lane may choose from: each utterance's earliest sentence.
+
+        Describing all of them for every chunk would cost more than the chunk, with hundreds.
+        """
+        heads: dict[str, Job] = {}
+        for job in self._jobs.values():
+            head = heads.setdefault(job.job.utterance_id, job)
+            if job.job.sentence_index < head.job.sentence_index:
+                heads[job.job.utterance_id] = job
+        return [job.view(job.clock.end_s) for job in heads.values() if job.chunks]
+
+    def _take(self, job: Job, result: FloatArray | Exception) -> bool:
+        """Apply one row of a semantic step; True if it gave a token."""
         if job.is_cancelled:
             self._release_slot(job)
-            return
+            return False
         if isinstance(result, Exception):
             self._fail(job, result)
-            return
+            return False
         try:
             forgotten = job.take_logits(result)
             if forgotten and job.phase is Phase.DECODING:
@@ -333,10 +345,10 @@ class Worker:
                 self._backend.semantic.rewind(job.slot, forgotten)
         except Exception as error:
             self._fail(job, _as_engine_error(error, job.job.job_id))
-            return
-        self._count(tokens=1)
+            return False
         if job.phase is not Phase.DECODING:
             self._release_slot(job)
+        return True
 
     def _speak(self, job: Job, chunk: AudioChunk) -> None:
         audio_s = len(chunk.samples) / chunk.sample_rate_hz
