@@ -298,7 +298,10 @@ def decoder_calls(pack: Pack) -> dict[str, Call]:
     channels = eager.latent_dim + eager.source_rows
     latent: FloatArray = np.abs(rng.standard_normal((channels, _FRAMES), np.float32))
     style = rng.standard_normal(pack.config.acoustic.gin_dim, np.float32)
-    inputs: list[Array] = [latent[None], style[None, :, None]]
+    record = _graph(pack, "decoder", "fp32")[1]
+    none = latent[None, :, :0]
+    named = {"flowed": latent[None], "style": style[None, :, None], "before": none, "after": none}
+    inputs = [named[name] for name in record.inputs]
     calls: dict[str, Call] = {
         "torch fp32": lambda: eager.decoder(latent, style),
         "onnxruntime fp32": _session_call(pack, "decoder", "fp32", inputs),

@@ -1,9 +1,9 @@
 """How a sentence's tokens are cut into chunks: small first, then larger and larger.
 
-A small chunk leaves sooner but repeats the decoder's left context for less audio (11 of 21 frames
-at 5 tokens, 11 of 111 at 50), so chunks grow. Sizes depend on the position in the sentence and on
-nothing else: where a sentence is cut decides what the prior encoder sees, so a size that followed
-the clock would make a sentence sound different on a busy server.
+A small chunk leaves sooner but spends more on context: the prior sees the history once per chunk,
+flow and decoder repeat their halos. So chunks grow. Sizes depend on the position in the sentence
+and on nothing else: where a sentence is cut decides what the prior encoder sees, so a size that
+followed the clock would make a sentence sound different on a busy server.
 
 Each chunk may be `growth` times as long as the one before, so an engine that needs less than
 1 / growth of real time always has the next chunk before the last one has been played.

@@ -9,6 +9,8 @@ initializer, so weights are on disk once however many graphs use them:
     batch_norm PART TENSOR NORM a kernel scaled by the batch norm after it
     blocks PART TENSOR SIZE     a matrix [N, K] as 8-bit blocks, uint8 [N, K / SIZE, SIZE]
     scales PART TENSOR SIZE     the scales of these blocks, float32 [N, K / SIZE]
+    levels PART TENSOR          a matrix [N, K] as int8 [K, N], each column of one scale
+    level_scales PART TENSOR    the scales of these columns, float32 [N]
     sinusoid ROWS FREQUENCIES   a table of positions; float32 radians per position, in base64
 """
 
@@ -68,6 +70,9 @@ class GraphWeights:
             case ["blocks" | "scales" as what, part, name, *size]:
                 blocks, scales = to_blocks(self._tensor(part, name), int((*size, _OLD_BLOCK)[0]))
                 return blocks if what == "blocks" else scales
+            case ["levels" | "level_scales" as what, part, name]:
+                levels, scales = to_levels(self._tensor(part, name))
+                return levels if what == "levels" else scales
         raise CheckpointError(f"unknown recipe {recipe!r} in a graph's manifest; export again")
 
     def stored_block(self, part: str, name: str) -> int | None:
@@ -114,6 +119,13 @@ def to_blocks(matrix: FloatArray, size: int) -> tuple[Array, FloatArray]:
     divisor = np.where(scales > 0, scales, np.float32(1.0))[:, :, None]
     levels = np.rint(padded / divisor) + np.float32(_ZERO)
     return levels.astype(np.uint8), scales.astype(np.float32)
+
+
+def to_levels(matrix: FloatArray) -> tuple[Array, FloatArray]:
+    """Return a matrix [N, K] transposed, as int8 [K, N], and the scale of each column [N]."""
+    blocks, scales = to_blocks(matrix, matrix.shape[1])
+    levels = (blocks[:, 0].astype(np.int16) - _ZERO).astype(np.int8)
+    return np.ascontiguousarray(levels.T), scales[:, 0]
 
 
 def sinusoid(rows: int, frequencies: FloatArray) -> FloatArray:

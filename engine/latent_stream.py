@@ -11,7 +11,8 @@ context is whatever the caller can give:
 
 With >= 43 provisional frames that turn out true (or none at the sentence's end) the audio equals
 a whole decode; with fewer, the error sits in the last frames before the border. The flow's output
-is kept, so the decoder, nine tenths of the cost, repeats only `decoder_halo` frames on the left.
+is kept, so the decoder, nine tenths of the cost, repeats only `decoder_halo` frames on the left,
+and a decoder that is told what is context only spends little on it (`engine.models.decoder`).
 
 A harmonic decoder (`engine.models.harmonic`) needs the phase of the voice at each frame, a running
 sum over the whole sentence. Its flow's last row says how many cycles each frame has; the sum is
@@ -64,8 +65,8 @@ class LatentStream:
         context = self._decoder_tail.shape[1]
         window = np.concatenate([self._decoder_tail, flowed], axis=1)
         self.num_frames_decoded += window.shape[1]
-        audio = model.decoder(window, self._style)
-        samples = audio[context * model.hop : (context + num_frozen) * model.hop]
+        after = window.shape[1] - context - num_frozen
+        samples = model.decoder(window, self._style, context, after)
 
         frozen_end = self._latent_tail.shape[1] + num_frozen
         self._latent_tail = latent[:, max(0, frozen_end - model.flow_halo) : frozen_end]

@@ -11,7 +11,7 @@ graphs serves every runtime:
     text      phoneme_ids, style                         -> keys, values, text_style
     prior     tokens, keys, values, text_style           -> mean, log_std, attention
     flow      latent, style                              -> flowed
-    decoder   flowed, style                              -> samples
+    decoder   before?, flowed, after?, style             -> samples (of flowed)
     style     spec, speaker?                             -> style
     codes     ssl                                        -> tokens
 
@@ -30,6 +30,7 @@ from torch.nn import functional as F
 
 from engine.model_config import AcousticConfig, ModelConfig, T2SConfig
 from engine.models.acoustic import AcousticNetwork
+from engine.models.decoder import Context
 from engine.models.prior import TextMemory
 from engine.models.t2s import T2S, write_rows
 from engine.models.token_choice import TokenChoice
@@ -39,6 +40,7 @@ Dim = torch.export.Dim
 # Sequences of length 1 are ordinary (one token left at a sentence's end), so no graph may
 # specialise on the length it was traced with; example lengths are all different and above 1.
 _PHONEMES, _TOKENS, _PAST, _FRAMES, _ROWS, _CAPACITY = 11, 7, 9, 13, 3, 32
+_BEFORE, _AFTER = 10, 12
 OPSET = 20  # the newest that ONNX Runtime, OpenVINO and TensorRT all take for these graphs
 _OPSET_IN_PLACE = 24  # the first with TensorScatter, which TensorRT turns into a KV-cache update
 
@@ -54,6 +56,7 @@ class GraphSpec:
     outputs: tuple[str, ...]
     part: Part = Part.ACOUSTIC  # whose weights it has
     opset: int = OPSET
+    forget_shapes: bool = False  # the tracer's notes of inner shapes are wrong
 
 
 class Prefill(nn.Module):
@@ -177,6 +180,47 @@ class Decoder(nn.Module):
     def forward(self, flowed: Tensor, style: Tensor) -> Tensor:
         """Return samples."""
         return self.network.decode(flowed, style)[:, 0]
+
+
+class DecoderInContext(nn.Module):
+    """AcousticNetwork.decode; how much context there is shows in the shapes."""
+
+    def __init__(self, network: AcousticNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, before: Tensor, flowed: Tensor, after: Tensor, style: Tensor) -> Tensor:
+        """Return the samples of `flowed`; each of the others may have no frame."""
+        window = torch.cat((before, flowed, after), dim=2)
+        if torch.compiler.is_exporting():
+            context = Context(_length_exported(before), _length_exported(after))
+            return self.network.decode(window, style, context, _trim_exported)[:, 0]
+        context = Context(before.shape[2], after.shape[2])
+        return self.network.decode(window, style, context)[:, 0]
+
+
+def _length_exported(x: Tensor) -> Tensor:
+    """Return the length of [B, C, T] as int64 [1]."""
+    length: Tensor = torch.onnx.ops.symbolic(
+        "Shape", (x,), {"start": 2, "end": 3}, dtype=torch.int64, shape=(1,)
+    )
+    return length
+
+
+def _trim_exported(x: Tensor, context: Context, needed: int) -> tuple[Tensor, Context]:
+    """Return `drop_context` as operators.
+
+    The tracer would prove each length from those before it, for hours; it is told that nothing is
+    dropped, and the shapes it noted are to be forgotten (`GraphSpec.forget_shapes`).
+    """
+    rest = Context(*(torch.minimum(size, torch.tensor([needed])) for size in context))
+    # A negative end of 0 would mean none of it, so the end is counted from the start.
+    length = _length_exported(x)
+    first, last = context.before - rest.before, length - (context.after - rest.after)
+    kept: Tensor = torch.onnx.ops.symbolic(
+        "Slice", (x, first, last, torch.tensor([2])), dtype=x.dtype, shape=x.shape
+    )
+    return kept, rest
 
 
 class Style(nn.Module):
@@ -324,7 +368,6 @@ def acoustic_graphs(network: AcousticNetwork) -> list[GraphSpec]:
     with torch.inference_mode():
         keys, values, text_style = Text(network)(ids, style)
     latent = _values(1, config.latent_dim, _FRAMES)
-    flowed = _values(1, config.latent_dim + network.source_rows, _FRAMES).abs()
     spec_inputs = {"spec": _values(1, config.spec_bins, _FRAMES).abs()}
     if config.speaker_dim:
         spec_inputs["speaker"] = _values(1, config.speaker_dim)
@@ -361,13 +404,7 @@ def acoustic_graphs(network: AcousticNetwork) -> list[GraphSpec]:
             {"latent": {2: frames}, "style": {}},
             ("flowed",),
         ),
-        GraphSpec(
-            "decoder",
-            Decoder(network),
-            {"flowed": flowed, "style": style},
-            {"flowed": {2: frames}, "style": {}},
-            ("samples",),
-        ),
+        _decoder(network, style),
         GraphSpec(
             "style",
             Style(network),
@@ -383,6 +420,26 @@ def acoustic_graphs(network: AcousticNetwork) -> list[GraphSpec]:
             ("tokens",),
         ),
     ]
+
+
+def _decoder(network: AcousticNetwork, style: Tensor) -> GraphSpec:
+    rows = network.config.latent_dim + network.source_rows
+    inputs = {"flowed": _values(1, rows, _FRAMES).abs()}
+    module: nn.Module = Decoder(network)
+    if network.drops_context:
+        module = DecoderInContext(network)
+        before, after = _values(1, rows, _BEFORE), _values(1, rows, _AFTER)
+        inputs = {"before": before, **inputs, "after": after}
+    frames = {"before": Dim("before"), "flowed": Dim("frames", min=1), "after": Dim("after")}
+    dynamic = {name: {2: frames[name]} for name in inputs}
+    return GraphSpec(
+        "decoder",
+        module,
+        {**inputs, "style": style},
+        {**dynamic, "style": {}},
+        ("samples",),
+        forget_shapes=network.drops_context,
+    )
 
 
 def _values(*shape: int) -> Tensor:

@@ -39,6 +39,8 @@ def export_graph(
     """
     model = trace(spec)
     drop_notes(model)
+    if spec.forget_shapes:
+        forget_shapes(model)
     recipes = take_weights(model, index)
     path = folder / f"{spec.name}.onnx"
     ir.save(model, path)
@@ -88,6 +90,13 @@ def trace(spec: GraphSpec) -> ir.Model:
         )
     assert program is not None
     return program.model
+
+
+def forget_shapes(model: ir.Model) -> None:
+    """Drop the shapes of everything but inputs and weights; runtimes infer them."""
+    for node in model.graph:
+        for output in node.outputs:
+            output.shape = None
 
 
 def compare(spec: GraphSpec, path: Path, initializers: Mapping[str, Array]) -> float:

@@ -126,8 +126,14 @@ class AcousticModel(Protocol):
         """Run the reversed flow: float32 [D, F] -> [D, F], or [D + 1, F] with source rows."""
         ...
 
-    def decoder(self, latent: FloatArray, style: FloatArray) -> FloatArray:
-        """Return the waveform of float32 [D + source_rows, F]: float32 [F * hop] in [-1, 1]."""
+    def decoder(
+        self, latent: FloatArray, style: FloatArray, before: int = 0, after: int = 0
+    ) -> FloatArray:
+        """Return the waveform of float32 [D + source_rows, F], in [-1, 1].
+
+        The first `before` and the last `after` frames are context: no samples of theirs are
+        returned, float32 [(F - before - after) * hop], and a backend may save their work.
+        """
         ...
 
 

@@ -39,7 +39,10 @@ def calibrated_precision(
         folder: Where the choice is kept; made if it can be.
         threads: Of the step; another number is another choice.
     """
-    errors = {name: manifest.record("step", name).error for name in manifest.precisions("step")}
+    errors = {
+        name: max(manifest.record(graph, name).error for graph in ("prefill", "step"))
+        for name in manifest.precisions("step")
+    }
     candidates = [name for name, error in errors.items() if error <= MAX_ERROR]
     if len(candidates) < 2:
         return candidates[0] if candidates else "fp32"
@@ -131,10 +134,26 @@ def _write(folder: Path, choices: Mapping[str, str]) -> None:
         logger.info("calibration not kept: %s", error)
 
 
+def has_exact_int8() -> bool:
+    """Tell whether products of 8-bit activations and weights are summed without overflow here.
+
+    x86 without VNNI adds pairs of them in 16 bits, which saturate. Where a system does not say
+    what its processor has, the answer is no.
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True
+    return "vnni" in _cpuinfo("flags")
+
+
 def _processor() -> str:
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _cpuinfo(name: str) -> str:
+    """Return what Linux says of the first processor, "" elsewhere."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
+            if line.startswith(name):
                 return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    return ""

@@ -148,9 +148,12 @@ class FakeAcoustic:
         """See AcousticModel."""
         return latent
 
-    def decoder(self, latent: FloatArray, style: FloatArray) -> FloatArray:
+    def decoder(
+        self, latent: FloatArray, style: FloatArray, before: int = 0, after: int = 0
+    ) -> FloatArray:
         """See AcousticModel."""
         _wait(self._script.vocode_per_frame_s * latent.shape[1])
+        latent = latent[:, before : latent.shape[1] - after]
         frames = [
             tone(round(float(token)), self.hop, self.sample_rate_hz)[
                 round(float(half)) * self.hop :

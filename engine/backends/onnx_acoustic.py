@@ -22,6 +22,7 @@ class AcousticSizes:
     source_rows: int
     flow_halo: int
     decoder_halo: int
+    drops_context: bool  # the decoder graph takes context apart from the frames to be heard
     num_phonemes: int
     codebook_size: int
 
@@ -80,11 +81,19 @@ class OnnxAcoustic:
         )[0][0]
         return flowed
 
-    def decoder(self, latent: FloatArray, style: FloatArray) -> FloatArray:
+    def decoder(
+        self, latent: FloatArray, style: FloatArray, before: int = 0, after: int = 0
+    ) -> FloatArray:
         """See `AcousticModel.decoder`."""
-        samples: FloatArray = run(
-            self._decoder, {"flowed": latent[None], "style": style[None, :, None]}
-        )[0][0]
+        inputs = {"flowed": latent[None], "style": style[None, :, None]}
+        end = latent.shape[1] - after
+        if self._sizes.drops_context:
+            parts = {"before": latent[:, :before], "after": latent[:, end:]}
+            inputs |= {"flowed": latent[None, :, before:end]}
+            inputs |= {name: part[None] for name, part in parts.items()}
+        samples: FloatArray = run(self._decoder, inputs)[0][0]
+        if not self._sizes.drops_context:
+            samples = samples[before * self.hop : end * self.hop]
         return samples
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import onnxruntime as ort
 
 from engine.backends.base import SemanticDecoder
-from engine.backends.calibration import calibrated_precision
+from engine.backends.calibration import calibrated_precision, has_exact_int8
 from engine.backends.memory import limit_arenas, trim
 from engine.backends.onnx_acoustic import AcousticSizes, OnnxAcoustic
 from engine.backends.onnx_reference import OnnxReference
@@ -64,10 +64,14 @@ class OnnxBackend:
                 lambda name: open_graph("step", threads, name),
                 threads,
             )
-        self._precision = precision_of(manifest, precision)
+        found = dict(precision_of(manifest, precision))
+        if found["prefill"] == "int8" and not has_exact_int8():
+            found["prefill"] = "fp32"
+        self._precision = found
         return OnnxSemantic(
             pack.config.t2s,
-            open_graph("prefill", threads, self._precision["prefill"]),
+            # Hundreds of rows, which every thread helps with; a step is bound by memory.
+            open_graph("prefill", max(threads, options.acoustic_threads), found["prefill"]),
             open_graph("step", threads, self._precision["step"]),
             num_slots=options.num_slots,
             max_positions=options.max_positions,
@@ -80,7 +84,7 @@ class OnnxBackend:
         open_graph = graph_opener(pack, manifest, self._provider)
         threads = options.acoustic_threads
         graphs = {name: open_graph(name, threads) for name in ACOUSTIC_GRAPHS}
-        return OnnxAcoustic(acoustic_sizes(pack.config, manifest.numbers), **graphs)
+        return OnnxAcoustic(acoustic_sizes(pack.config, manifest), **graphs)
 
     def describe(self) -> dict[str, str]:
         """See `Backend.describe`."""
@@ -131,9 +135,9 @@ def precision_of(manifest: ExportManifest, wanted: str) -> Mapping[str, str]:
     }
 
 
-def acoustic_sizes(config: ModelConfig, numbers: Mapping[str, int]) -> AcousticSizes:
+def acoustic_sizes(config: ModelConfig, manifest: ExportManifest) -> AcousticSizes:
     """Return what the acoustic graphs do not say themselves."""
-    acoustic = config.acoustic
+    acoustic, numbers = config.acoustic, manifest.numbers
     return AcousticSizes(
         sample_rate_hz=acoustic.sample_rate_hz,
         hop=acoustic.hop,
@@ -141,6 +145,7 @@ def acoustic_sizes(config: ModelConfig, numbers: Mapping[str, int]) -> AcousticS
         source_rows=numbers["source_rows"],
         flow_halo=numbers["flow_halo"],
         decoder_halo=numbers["decoder_halo"],
+        drops_context="before" in manifest.record("decoder", "fp32").inputs,
         num_phonemes=acoustic.num_phonemes,
         codebook_size=acoustic.codebook_size,
     )

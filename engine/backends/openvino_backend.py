@@ -61,7 +61,7 @@ class OpenvinoBackend(OnnxBackend):
             graphs[name] = compile_graph(
                 core, blob, name, threads=options.acoustic_threads, half=half
             )
-        return OnnxAcoustic(acoustic_sizes(pack.config, manifest.numbers), **graphs)
+        return OnnxAcoustic(acoustic_sizes(pack.config, manifest), **graphs)
 
     def describe(self) -> dict[str, str]:
         """See `Backend.describe`."""

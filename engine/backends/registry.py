@@ -40,7 +40,7 @@ class BackendOptions(Protocol):
 
     @property
     def acoustic_threads(self) -> int:
-        """CPU threads of the acoustic stage."""
+        """CPU threads of the acoustic stage and of prefill."""
         ...
 
 

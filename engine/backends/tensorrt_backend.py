@@ -68,7 +68,7 @@ class TensorrtBackend:
             name: DeviceGraph(self._load(acoustic, pack, name, [ranges_of(name)]))
             for name in ("text", "prior", "flow", "decoder")
         }
-        self.acoustic = OnnxAcoustic(acoustic_sizes(pack.config, manifest.numbers), **graphs)
+        self.acoustic = OnnxAcoustic(acoustic_sizes(pack.config, manifest), **graphs)
         open_graph = graph_opener(pack, manifest)
         self.reference = OnnxReference(
             pack, lambda graph: open_graph(graph, options.semantic_threads)

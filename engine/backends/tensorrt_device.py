@@ -225,7 +225,8 @@ class DeviceGraph:
         if num_bytes > held or not address:
             if address:
                 self._engine.device.free(address)
-            address = self._engine.device.allocate(num_bytes)
+            # An empty tensor needs an address too.
+            address = self._engine.device.allocate(max(num_bytes, 1))
             self._memory[name] = (address, num_bytes)
         return address
 

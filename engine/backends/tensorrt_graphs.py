@@ -20,12 +20,13 @@ from engine.pack import Pack
 PRECISIONS = ("fp32", "fp16")
 # Frames of one decoder or flow call: a chunk with its halos; tokens of one prior call: a sentence.
 _FRAMES, _TOKENS, _PHONEMES = Range(1, 128, 2048), Range(1, 64, 1024), Range(1, 64, 1024)
+_CONTEXT = Range(0, 11, 32)  # frames of halo on one side
 _AXES: Mapping[str, Mapping[str, Range]] = {
     "prefill": {"phonemes": Range(1, 128, 1024), "tokens": Range(0, 96, 1024)},
     "text": {"phonemes": _PHONEMES},
     "prior": {"phonemes": _PHONEMES, "tokens": _TOKENS},
     "flow": {"frames": _FRAMES},
-    "decoder": {"frames": _FRAMES},
+    "decoder": {"before": _CONTEXT, "frames": _FRAMES, "after": _CONTEXT},
     "style": {"frames": Range(1, 400, 1600)},
     "codes": {"ssl_steps": Range(1, 100, 1500)},
     "ssl": {"frames": Range(1, 200, 1500), "samples": Range(800, 64000, 480000)},

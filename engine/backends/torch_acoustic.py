@@ -10,6 +10,7 @@ from torch import Tensor
 from engine.backends.base import PriorStats, TextEncoding
 from engine.errors import InvalidParameter
 from engine.models.acoustic import AcousticNetwork
+from engine.models.decoder import Context
 from engine.models.prior import TextMemory
 from engine.types import FloatArray, IntArray
 
@@ -63,10 +64,13 @@ class TorchAcoustic:
         with torch.inference_mode():
             return _numpy(self._network.flow_reverse(self._batch(latent), self._style(style)))
 
-    def decoder(self, latent: FloatArray, style: FloatArray) -> FloatArray:
-        """Return the waveform of float32 [D + source_rows, F]: float32 [F * hop] in [-1, 1]."""
+    def decoder(
+        self, latent: FloatArray, style: FloatArray, before: int = 0, after: int = 0
+    ) -> FloatArray:
+        """See `AcousticModel.decoder`."""
+        context = Context(before, after)
         with torch.inference_mode():
-            return _numpy(self._network.decode(self._batch(latent), self._style(style))[0])
+            return _numpy(self._network.decode(self._batch(latent), self._style(style), context)[0])
 
     def semantic_tokens(self, ssl: FloatArray) -> IntArray:
         """Return the tokens, int64 [T], of SSL features float32 [S, 2T] at 50 Hz."""

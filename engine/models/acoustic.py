@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.model_config import AcousticConfig, HarmonicConfig, IstftConfig
-from engine.models.decoder import HifiGanDecoder
+from engine.models.decoder import NO_CONTEXT, Context, HifiGanDecoder, Trim, drop_context
 from engine.models.flow import Flow
 from engine.models.harmonic import HarmonicDecoder
 from engine.models.istft import IstftDecoder
@@ -101,12 +101,26 @@ class AcousticNetwork(nn.Module):
             latent = torch.cat((latent, self.decoder.cycles(latent, style)), dim=1)
         return latent
 
-    def decode(self, latent: Tensor, style: Tensor) -> Tensor:
-        """Return the waveform [B, 1, F * hop] in [-1, 1] of the decoder's latent.
+    @property
+    def drops_context(self) -> bool:
+        """True if the decoder does less for frames that are context than for others."""
+        return isinstance(self.decoder, HifiGanDecoder)
 
-        The latent is [B, D + source_rows, F].
+    def decode(
+        self,
+        latent: Tensor,
+        style: Tensor,
+        context: Context = NO_CONTEXT,
+        trim: Trim = drop_context,
+    ) -> Tensor:
+        """Return the waveform [B, 1, N * hop] in [-1, 1] of the decoder's latent.
+
+        The latent is [B, D + source_rows, F]; N is F less the context, which is not heard.
         """
-        waveform: Tensor = self.decoder(latent, style)
+        if isinstance(self.decoder, HifiGanDecoder):
+            waveform: Tensor = self.decoder(latent, style, context, trim)
+        else:
+            waveform, _ = trim(self.decoder(latent, style), context.upsampled(self.config.hop), 0)
         return waveform.clamp(-1.0, 1.0)
 
     def encode_posterior(

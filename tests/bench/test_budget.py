@@ -67,11 +67,13 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
         found["steps"] += len(slots)
         return decode(self, slots, tokens)
 
-    def counted_decoder(self: FakeAcoustic, latent: FloatArray, style: FloatArray) -> FloatArray:
+    def counted_decoder(
+        self: FakeAcoustic, latent: FloatArray, style: FloatArray, *context: int
+    ) -> FloatArray:
         found["frames"] += latent.shape[1]
         found["first_frames"] = found["first_frames"] or latent.shape[1]
         found["networks"] += 1
-        return decoder(self, latent, style)
+        return decoder(self, latent, style, *context)
 
     monkeypatch.setattr(FakeSemantic, "decode", counted_decode)
     monkeypatch.setattr(FakeAcoustic, "decoder", counted_decoder)

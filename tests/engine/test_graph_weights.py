@@ -17,6 +17,7 @@ from engine.graph_weights import (
     scaled,
     sinusoid,
     to_blocks,
+    to_levels,
     weight_norm,
 )
 from engine.models.t2s import SinusoidPosition
@@ -105,3 +106,13 @@ def test_recipes_of_blocks_say_their_size(pack: Pack) -> None:
     found = GraphWeights(pack).load(recipes)
     np.testing.assert_array_equal(found[""], found["32"])
     assert found["32"].shape == (found["64"].shape[0], 2 * found["64"].shape[1])
+
+
+def test_columns_of_levels_stand_for_the_matrix() -> None:
+    """Transposed, each column to half a level of its own scale; a column of zeros stays zero."""
+    matrix = np.random.default_rng(3).standard_normal((5, 70)).astype(np.float32)
+    matrix[2] = 0
+    levels, scales = to_levels(matrix)
+    assert levels.dtype == np.int8 and levels.shape == (70, 5) and levels.flags.c_contiguous
+    assert np.all(np.abs(levels * scales - matrix.T) <= scales / 2 * 1.001)
+    assert np.abs(levels).max(axis=0).tolist() == [127, 127, 0, 127, 127]

@@ -15,7 +15,7 @@ from engine.errors import InvalidParameter
 from engine.models.acoustic import AcousticNetwork
 from engine.pack import Pack
 from engine.types import FloatArray
-from tests.numerics import STAGE, assert_close
+from tests.numerics import EXACT, STAGE, assert_close
 
 STYLE = np.linspace(-1, 1, 16, dtype=np.float32)
 
@@ -63,6 +63,20 @@ def test_flow_and_decoder_are_torch_s(
     samples = ours.decoder(flowed, STYLE)
     assert samples.shape == (frames * 480,) and np.abs(samples).max() <= 1.0
     assert_close(samples, theirs.decoder(flowed, STYLE), 1e-4, "decoder")
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 1), (0, 9), (9, 12), (12, 40), (40, 50), (0, 50)])
+def test_frames_with_their_halo_sound_as_in_the_whole(
+    pair: tuple[AcousticModel, AcousticModel], start: int, end: int
+) -> None:
+    """The context the decoder is told of is not heard, and what it drops of it was not needed."""
+    flowed = latent(50)
+    for model in pair:
+        before = min(model.decoder_halo, start)
+        after = min(model.decoder_halo, 50 - end)
+        samples = model.decoder(flowed[:, start - before : end + after], STYLE, before, after)
+        whole = model.decoder(flowed, STYLE)
+        assert_close(samples, whole[start * 480 : end * 480], EXACT * 5, type(model).__name__)
 
 
 def test_ids_out_of_range_are_refused(pair: tuple[AcousticModel, AcousticModel]) -> None:

@@ -6,11 +6,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 
+from engine.backends import onnx_backend
 from engine.backends.onnx_backend import OnnxBackend
+from engine.backends.onnx_session import open_session
 from engine.backends.registry import create_backend
 from engine.backends.torch_backend import TorchBackend
 from engine.config import EngineConfig
@@ -70,13 +74,30 @@ def test_a_process_without_torch_speaks(micro: Pack) -> None:
     assert int(tokens) > 0 and int(samples) == int(tokens) * 960 and float(peak) > 1e-3
 
 
-def test_it_says_what_it_runs_on(micro: Pack) -> None:
-    """Runtime, provider, and the precision of each graph."""
+@pytest.mark.parametrize(("is_exact", "prefill"), [(True, "int8"), (False, "fp32")])
+def test_it_says_what_it_runs_on(
+    micro: Pack, monkeypatch: pytest.MonkeyPatch, is_exact: bool, prefill: str
+) -> None:
+    """Runtime, provider and each graph's precision: 8 bits only where they cannot overflow."""
+    monkeypatch.setattr(onnx_backend, "has_exact_int8", lambda: is_exact)
     backend = create_backend("onnxruntime", micro, EngineConfig(num_slots=1, precision="int8"))
     said = backend.describe()
     assert said["provider"] == "CPUExecutionProvider" and said["device"] == "cpu"
-    assert said["precision"] == "prefill int8, step int8"
+    assert said["precision"] == f"prefill {prefill}, step int8"
     assert backend.notice == "random weights, no speech"
+
+
+def test_threads_go_where_there_are_many_rows(micro: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prefill and the acoustic stage have them; a step reads weights, which one can."""
+    asked: dict[str, int] = {}
+
+    def recording(path: Path, *, threads: int, **rest: Any) -> ort.InferenceSession:
+        asked[path.stem] = threads
+        return open_session(path, threads=threads, **rest)
+
+    monkeypatch.setattr(onnx_backend, "open_session", recording)
+    OnnxBackend(micro, EngineConfig(num_slots=1, acoustic_threads=2))
+    assert asked == {"prefill": 2, "step": 1, "text": 2, "prior": 2, "flow": 2, "decoder": 2}
 
 
 def test_enrolment_gives_torch_s_numbers(micro: Pack) -> None:
