@@ -128,7 +128,7 @@ def _rivals(result: Mapping[str, Any]) -> str:
     heads = list(dict.fromkeys(key for figures in engines.values() for key in figures))
     rows = [[name, *(_cell(f.get(head)) for head in heads)] for name, f in engines.items()]
     parts.append(table(("", *heads), rows))
-    for key, label in (("ratios", "ours over"), ("ratios_int8", "ours at int8 over")):
+    for key, label in (("ratios", "ours over"), ("ratios_auto", "ours at its fastest over")):
         ratios = result.get(key, {})
         rows = [[name, *(_cell(v) for v in row.values())] for name, row in ratios.items()]
         parts.append(table((label, *next(iter(ratios.values()), {})), rows))

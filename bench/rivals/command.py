@@ -221,7 +221,7 @@ def describe(result: Mapping[str, Any]) -> str:
             f"{label} {_number(f[figure], digits)}{unit}" for label, figure, digits, unit in _SHOWN
         ]
         lines.append(f"{name:<20}{'  '.join(cells)}  right x4 {f['right_x4']}  n={f['n']}")
-    for key in ("ratios", "ratios_int8"):
+    for key in ("ratios", "ratios_auto"):
         for what, row in result.get(key, {}).items():
             ratios = "  ".join(f"{name} {_number(value)}" for name, value in row.items())
             lines.append(f"{key} {what:<22}{ratios}")

@@ -118,12 +118,14 @@ def _prepare_ours(place: Place) -> None:
     run_quietly([*ours, "export", str(pack)], place.work / "export.log")
 
 
-def _ours(precision: str) -> Callable[[Place, int, Path], Command]:
+def _ours(choice: str = "") -> Callable[[Place, int, Path], Command]:
+    """Return what starts us: as we are, or with this choice of runtime and precision."""
+
     def command(place: Place, port: int, log: Path) -> Command:
-        settings = {
-            "engine.voices_dir": place.work / "voices",
-            "engine.precision": precision,
-        }
+        settings: dict[str, object] = {"engine.voices_dir": place.work / "voices"}
+        settings["server.limits.measured_capacity"] = "false"  # the others refuse nobody either
+        if choice:
+            settings |= {"engine.backend": choice, "engine.precision": choice}
         words = [str(place.python), str(timed_main(_OUR_PARTS, place.work, log)), "server"]
         words += ["--port", str(port), "--pack", str(place.work / "pack")]
         for name, value in settings.items():
@@ -273,9 +275,9 @@ UPSTREAM = "upstream"
 ENGINES: Mapping[str, Engine] = {
     engine.name: engine
     for engine in (
-        Engine("ours", "native", _ours("fp32"), _prepare_ours, voice=lambda place: VOICE,
+        Engine("ours", "native", _ours(), _prepare_ours, voice=lambda place: VOICE,
                health="/readyz", folder="ours", is_ours=True),
-        Engine("ours-int8", "native", _ours("int8"), _prepare_ours, voice=lambda place: VOICE,
+        Engine("ours-auto", "native", _ours("auto"), _prepare_ours, voice=lambda place: VOICE,
                health="/readyz", folder="ours", is_ours=True),
         Engine(UPSTREAM, "api_v2", _upstream, options=_public_options),
         Engine("gpt-sovits-cpufast", "api_v2", _cpufast, options=_public_options),

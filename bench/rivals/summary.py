@@ -117,13 +117,13 @@ def ratios_of(ours: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) 
 
 
 def summarise(rounds: Mapping[str, Sequence[Round]]) -> dict[str, Any]:
-    """Return `engines`, `ratios` (ours at fp32) and `ratios_int8`."""
+    """Return `engines`, `ratios` (ours as it is) and `ratios_auto`."""
     figures = {
         name: engine_figures(ENGINES[name], entries) for name, entries in rounds.items() if entries
     }
     rivals = {name: found for name, found in figures.items() if not ENGINES[name].is_ours}
     result: dict[str, Any] = {"engines": figures}
-    for name, key in (("ours", "ratios"), ("ours-int8", "ratios_int8")):
+    for name, key in (("ours", "ratios"), ("ours-auto", "ratios_auto")):
         if name in figures:
             result[key] = ratios_of(figures[name], rivals)
     return result

@@ -25,7 +25,7 @@ def arguments(work: Path, *words: str) -> argparse.Namespace:
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """Measure nothing: name who was measured; genie does not start, int8 was not alone."""
+    """Measure nothing: name who was measured; genie does not start, ours-auto was not alone."""
     names: list[str] = []
 
     def measure(engine: Engine, place: Place, plan: Plan) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         if engine.name == "genie-tts":
             raise BackendUnavailable("no dictionaries")
         figures = a_round(0.5 if engine.is_ours else 2.0)
-        figures["levels"][0]["others_share"] = 0.5 if engine.name == "ours-int8" else 0.01
+        figures["levels"][0]["others_share"] = 0.5 if engine.name == "ours-auto" else 0.01
         return figures
 
     monkeypatch.setattr(command, "measure_round", measure)
@@ -53,19 +53,19 @@ def test_rounds_take_turns_and_are_not_done_twice(measured: list[str], tmp_path:
     out, page = tmp_path / "rivals.json", tmp_path / "rivals.html"
     args = arguments(tmp_path / "work", *venvs, f"--json={out}", f"--report={page}")
     assert command.run(args) == 0
-    first = ["ours", "ours-int8", "gpt-sovits-cpufast", "genie-tts"]
-    assert measured == [*first, "gpt-sovits-cpufast", "ours-int8", "ours"]
+    first = ["ours", "ours-auto", "gpt-sovits-cpufast", "genie-tts"]
+    assert measured == [*first, "gpt-sovits-cpufast", "ours-auto", "ours"]
     result = json.loads(out.read_text())
     assert result["ratios"]["first_audio"] == {"gpt-sovits-cpufast": 0.25}
-    assert result["engines"]["ours"]["rounds"] == 2 and "ours-int8" not in result["engines"]
-    assert "quiet" in result["not_run"]["ours-int8"]
+    assert result["engines"]["ours"]["rounds"] == 2 and "ours-auto" not in result["engines"]
+    assert "quiet" in result["not_run"]["ours-auto"]
     assert "no dictionaries" in result["not_run"]["genie-tts"]
     assert "--venv upstream=PATH" in result["not_run"]["upstream"]
     assert result["all_quiet"] is True and "gpt-sovits-cpufast" in page.read_text()
 
     measured.clear()
     assert command.run(args) == 0
-    assert measured == ["ours-int8", "genie-tts", "ours-int8"]
+    assert measured == ["ours-auto", "genie-tts", "ours-auto"]
 
 
 def test_out_of_time_begins_nothing(measured: list[str], tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_ratios_are_ours_over_theirs() -> None:
     """Below one is better, also for speeds."""
     rounds = {"ours": [a_round(0.5)], "upstream": [a_round(2.0)], "genie-tts": []}
     found = summarise(rounds)
-    assert set(found["engines"]) == {"ours", "upstream"} and "ratios_int8" not in found
+    assert set(found["engines"]) == {"ours", "upstream"} and "ratios_auto" not in found
     ratios = found["ratios"]
     assert ratios["first_audio"] == {"upstream": pytest.approx(0.25)}
     assert ratios["rtf"]["upstream"] == pytest.approx(0.25)
