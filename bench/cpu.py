@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--nano", type=Path, default=_NANO, help="the nano pack")
     add("--cache", type=Path, default=Path("runs/bench"), help="for random packs")
     add("--repeats", type=int, default=20)
-    add("--set", action="append", default=[], metavar="KEY=VALUE", help="of the full-size server")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="of the servers started")
     add("--port", type=int, default=18790, help="of the servers that are started")
     add("--json", type=Path, help="keep the figures here, with a plot beside them (.svg)")
 
@@ -104,9 +104,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _measure(row: str, args: argparse.Namespace) -> Figures:
     if row in ("nano", "streams"):
-        settings: list[str] = []
         measured = _nano if row == "nano" else _streams
-        return asyncio.run(measured(args.nano, settings, args))
+        return asyncio.run(measured(args.nano, args.set, args))
     pack = load_pack(args.pack) if args.pack else random_pack(args.family, args.cache)
     if row == "v2Pro":
         return asyncio.run(_full_size(pack.path, args.set, args))
@@ -140,6 +139,7 @@ async def _streams(pack: Path, settings: list[str], args: argparse.Namespace) ->
         found, gaps = await real_time_streams(server, _MOST_STREAMS)
     tried = ", ".join(f"{clients}: {count}" for clients, count in sorted(gaps.items()))
     note = f"gaps and errors by listeners: {tried}; the listeners ran on the same cores"
+    note = " ".join((note, *settings))
     return {"nano-streams": Figure(found, found, len(gaps), note)}
 
 
