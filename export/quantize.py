@@ -104,7 +104,7 @@ def _by_columns(graph: ir.Graph, node: ir.Node, name: str, source: str) -> dict[
 def _shape(graph: ir.Graph, name: str) -> tuple[int, ...]:
     weight = graph.initializers[name].const_value
     assert weight is not None
-    return weight.shape.numpy()
+    return tuple(weight.shape.numpy())
 
 
 def _replace(
