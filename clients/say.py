@@ -17,8 +17,10 @@ import codecs
 import contextlib
 import os
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
@@ -168,12 +170,27 @@ async def deltas(text: str) -> AsyncIterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     descriptor = sys.stdin.fileno()
     while True:
-        data = await asyncio.to_thread(os.read, descriptor, _READ_BYTES)
+        data = await _read(descriptor)
         delta = decoder.decode(data, final=not data)
         if delta:
             yield delta
         if not data:
             return
+
+
+async def _read(descriptor: int) -> bytes:
+    """Return the next bytes, b"" at the end; a read that goes on keeps nothing from ending."""
+    future: Future[bytes] = Future()
+    future.set_running_or_notify_cancel()  # whoever waited may be gone when it returns
+
+    def read() -> None:
+        try:
+            future.set_result(os.read(descriptor, _READ_BYTES))
+        except OSError as error:
+            future.set_exception(error)
+
+    threading.Thread(target=read, name="say-stdin", daemon=True).start()
+    return await asyncio.wrap_future(future)
 
 
 async def _receive(

@@ -124,6 +124,28 @@ async def test_standard_input_is_sent_as_it_comes(
     assert texts == ["你", "好"]
 
 
+async def test_an_error_ends_it_while_more_text_may_come(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody has to close standard input first, nor for Ctrl-C."""
+
+    async def script(peer: Any) -> None:
+        ctx = (await peer.hear("context.open"))["ctx"]
+        await peer.say(messages.ErrorMessage("voice_not_found", 404, "no x", False, "r1", ctx=ctx))
+        await peer.socket.wait_closed()
+
+    read_end, write_end = os.pipe()
+    try:
+        with os.fdopen(read_end, "rb") as stdin:
+            monkeypatch.setattr("sys.stdin", stdin)
+            async with serving(script) as server, asyncio.timeout(20):
+                assert await run("-", "--url", server.url) == EXIT_SERVER
+            os.write(write_end, b"late")  # ends the read
+    finally:
+        os.close(write_end)
+    assert "no x" in capsys.readouterr().err
+
+
 async def test_wav_on_standard_output_leaves_it_clean(
     serving: Serving, speaking: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
