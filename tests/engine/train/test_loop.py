@@ -28,7 +28,7 @@ class Line:
         x = torch.randn(16, 2)
         loss = (self.line(x) - x.sum(dim=1, keepdim=True)).square().mean()
         loss.backward()
-        clip_and_step(self.optimizers["line"], list(self.line.parameters()), 5.0)
+        clip_and_step(self.optimizers.values(), list(self.line.parameters()), 5.0)
         return {"loss": loss.item()}
 
 
@@ -102,5 +102,5 @@ def test_infinite_gradient_changes_nothing() -> None:
     line = nn.Linear(1, 1)
     before = line.weight.detach().clone()
     (line(torch.ones(1, 1)) * float("inf")).sum().backward()
-    clip_and_step(torch.optim.SGD(line.parameters(), 1.0), list(line.parameters()), 1.0)
+    clip_and_step([torch.optim.SGD(line.parameters(), 1.0)], list(line.parameters()), 1.0)
     assert torch.equal(line.weight, before)
