@@ -290,8 +290,11 @@ async def test_killed_before_it_was_ever_ready_it_does_not_start() -> None:
     """-9 while it loads is an error of `start`, not a wait without end."""
     engine = ProcessEngine(EngineConfig(backend="fake"))
     starting = asyncio.create_task(engine.start())
-    while engine.pid is None:
-        await asyncio.sleep(0)
+    for _ in range(10_000):
+        if engine.pid is not None:
+            break
+        await asyncio.sleep(0.001)
+    assert engine.pid is not None
     os.kill(engine.pid, signal.SIGKILL)
     with pytest.raises(EngineFailed, match="was killed"):
         await starting
