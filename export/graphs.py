@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 from engine.model_config import AcousticConfig, ModelConfig, T2SConfig
 from engine.models.acoustic import AcousticNetwork
-from engine.models.decoder import Context
+from engine.models.decoder import Context, HifiGanDecoder, drop_context
 from engine.models.prior import TextMemory
 from engine.models.t2s import T2S, write_rows
 from engine.models.token_choice import TokenChoice
@@ -192,11 +192,25 @@ class DecoderInContext(nn.Module):
     def forward(self, before: Tensor, flowed: Tensor, after: Tensor, style: Tensor) -> Tensor:
         """Return the samples of `flowed`; each of the others may have no frame."""
         window = torch.cat((before, flowed, after), dim=2)
+        context, trim = Context(before.shape[2], after.shape[2]), drop_context
         if torch.compiler.is_exporting():
-            context = Context(_length_exported(before), _length_exported(after))
-            return self.network.decode(window, style, context, _trim_exported)[:, 0]
-        context = Context(before.shape[2], after.shape[2])
-        return self.network.decode(window, style, context)[:, 0]
+            trim = _trim_traced
+            if _trims_often(self.network):
+                context = Context(_length_exported(before), _length_exported(after))
+                trim = _trim_exported
+        return self.network.decode(window, style, context, trim)[:, 0]
+
+
+def _trims_often(network: AcousticNetwork) -> bool:
+    """Tell whether the tracer would lose its way in the lengths of a decoder."""
+    return isinstance(network.decoder, HifiGanDecoder)
+
+
+def _trim_traced(x: Tensor, context: Context, needed: int) -> tuple[Tensor, Context]:
+    """Return `drop_context` in words that the tracer knows."""
+    first = torch.sym_max(context.before - needed, 0)  # type: ignore[no-untyped-call]
+    last = torch.sym_max(context.after - needed, 0)  # type: ignore[no-untyped-call]
+    return x[:, :, first : x.shape[2] - last], Context(context.before - first, context.after - last)
 
 
 def _length_exported(x: Tensor) -> Tensor:
@@ -438,7 +452,7 @@ def _decoder(network: AcousticNetwork, style: Tensor) -> GraphSpec:
         {**inputs, "style": style},
         {**dynamic, "style": {}},
         ("samples",),
-        forget_shapes=network.drops_context,
+        forget_shapes=_trims_often(network),
     )
 
 

@@ -104,7 +104,7 @@ class AcousticNetwork(nn.Module):
     @property
     def drops_context(self) -> bool:
         """True if the decoder does less for frames that are context than for others."""
-        return isinstance(self.decoder, HifiGanDecoder)
+        return not isinstance(self.decoder, IstftDecoder)
 
     def decode(
         self,
@@ -117,10 +117,10 @@ class AcousticNetwork(nn.Module):
 
         The latent is [B, D + source_rows, F]; N is F less the context, which is not heard.
         """
-        if isinstance(self.decoder, HifiGanDecoder):
-            waveform: Tensor = self.decoder(latent, style, context, trim)
-        else:
+        if isinstance(self.decoder, IstftDecoder):
             waveform, _ = trim(self.decoder(latent, style), context.upsampled(self.config.hop), 0)
+        else:
+            waveform = self.decoder(latent, style, context, trim)
         return waveform.clamp(-1.0, 1.0)
 
     def encode_posterior(

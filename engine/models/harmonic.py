@@ -10,6 +10,9 @@ The running sum has no finite reach, so it is kept outside the network, where a 
 more, the phase at each frame's start and the frame's number (which noise to use). With them the
 decoder is again a function of a few frames each side, and chunks equal a whole decode.
 
+Most of those frames are for the blocks at the frame rate, which are a fifth of the work. Behind
+them all but `needed` frames of context are dropped, as `engine.models.decoder` does.
+
 Shapes: B rows, F frames, M = F * upsample_rate STFT frames, K = n_fft / 2 + 1 bins, N samples.
 Source: the idea of harmonic plus noise with a neural filter is Engel et al. 2020 (DDSP) and Wang
 et al. 2019 (neural source-filter); the arrangement is ours.
@@ -24,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.model_config import NOISE_FRAMES, AcousticConfig, HarmonicConfig
+from engine.models.decoder import NO_CONTEXT, Context, Trim, drop_context
 from engine.models.istft import INPUT_KERNEL, ConvNeXtBlock, InverseStft
 from engine.models.layers import ChannelNorm
 
@@ -148,7 +152,9 @@ class HarmonicDecoder(nn.Module):
         self.rate = settings.upsample_rate
         self.latent_dim = config.latent_dim
         self.bins = settings.n_fft // 2 + 1
-        self.halo_frames = halo_frames(settings)
+        self.needed = _spectra_frames(settings) + 1  # and one for the slope of the pitch
+        filters = settings.frame_blocks * (settings.kernel // 2) + INPUT_KERNEL // 2
+        self.halo_frames = _spectra_frames(settings) + max(filters, 1)
         wide, narrow = settings.frame_channels, settings.channels
         scale = 1 / (settings.frame_blocks + settings.blocks)
         self.pitch = PitchHead(config)
@@ -191,24 +197,44 @@ class HarmonicDecoder(nn.Module):
         cycles: Tensor = self.pitch(latent, style)
         return cycles
 
-    def filters(self, latent: Tensor, cycles: Tensor, style: Tensor) -> Tensor:
-        """Return log gains of pulses and of noise (scaled) and extra phase, [B, 3K, M]."""
+    def filters(
+        self,
+        latent: Tensor,
+        cycles: Tensor,
+        style: Tensor,
+        context: Context = NO_CONTEXT,
+        trim: Trim = drop_context,
+    ) -> Tensor:
+        """Return log gains of pulses and of noise (scaled) and extra phase, [B, 3K, M].
+
+        Of the context `needed` frames each side are left.
+        """
         frame_style, style = self.condition(style).split(self._widths, dim=1)
         log_pitch = torch.log2(cycles / self.pitch.base)
         x = self.input(torch.cat((latent, log_pitch), dim=1))
         x = self.frame_blocks(self.input_norm(x + frame_style))
+        x, _ = trim(x, context, self.needed)
         batch, _, frames = x.shape
         x = self.upsample(x).reshape(batch, -1, self.rate, frames).transpose(2, 3).flatten(2)
         filters: Tensor = self.head(self.norm(self.blocks(x + style)))
         return filters
 
-    def forward(self, latent: Tensor, style: Tensor) -> Tensor:
+    def forward(
+        self,
+        latent: Tensor,
+        style: Tensor,
+        context: Context = NO_CONTEXT,
+        trim: Trim = drop_context,
+    ) -> Tensor:
         """Return the waveform [B, 1, N] of [B, D + 3, F] and style [B, G, 1].
 
-        Not limited to [-1, 1]: training needs the gradient of what goes beyond.
+        The frames of the context are not heard. Not limited to [-1, 1]: training needs the
+        gradient of what goes beyond.
         """
         latent, source = latent[:, : self.latent_dim], latent[:, self.latent_dim :]
-        return self.render(self.filters(latent, source[:, :1], style), source)
+        filters = self.filters(latent, source[:, :1], style, context, trim)
+        source, context = trim(source, context, self.needed)
+        return trim(self.render(filters, source), context.upsampled(self.hop), 0)[0]
 
     def render(self, filters: Tensor, source: Tensor) -> Tensor:
         """Return the waveform [B, 1, N] of `filters` [B, 3K, M] and the source rows [B, 3, F]."""
@@ -245,15 +271,15 @@ def with_source(latent: Tensor, cycles: Tensor, first_frame: int = 0) -> Tensor:
     return torch.cat((latent, cycles, phase, number), dim=1)
 
 
-def halo_frames(settings: HarmonicConfig) -> int:
-    """Return how many frames beside a frame its samples depend on."""
-    reach = settings.kernel // 2
+def _spectra_frames(settings: HarmonicConfig) -> int:
+    """Return how many frames beside a frame its samples depend on, of what the frame blocks make.
+
+    Samples depend on overlapping STFT frames (filters: blocks' reach more; excitation: one window
+    more).
+    """
     overlap = settings.n_fft // settings.hop
-    # Samples depend on overlapping STFT frames (filters: blocks' reach more; excitation: one
-    # window more, and one frame for the slope of the pitch).
-    spectra = overlap // 2 + max(settings.blocks * reach, overlap // 2)
-    filters = settings.frame_blocks * reach + INPUT_KERNEL // 2
-    return math.ceil(spectra / settings.upsample_rate) + max(filters, 1)
+    spectra = overlap // 2 + max(settings.blocks * (settings.kernel // 2), overlap // 2)
+    return math.ceil(spectra / settings.upsample_rate)
 
 
 def _hilbert(n_fft: int) -> Tensor:
