@@ -1,4 +1,4 @@
-"""The engine's two lanes: the semantic one makes tokens, the acoustic one turns them into audio.
+"""The engine's lanes: the semantic one makes tokens, the acoustic ones turn them into audio.
 
     submit/cancel/grant ──> jobs <── scheduler
                              │
@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 # How torch (CPU, CUDA), ONNX Runtime and C++ say it, lacking a type in common.
 _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "allocate memory", "bad_alloc")
 _COST_MEMORY = 0.9  # weight of the past when a measured step cost is averaged in
+# When many sentences begin at once, their first chunks keep one core busy and the semantic lane has
+# little to do; with a second lane eight that begin together on two cores all go on in time.
+_ACOUSTIC_LANES = 2
 
 
 class Worker:
@@ -63,6 +66,7 @@ class Worker:
         self._free_slots = list(range(num_slots))  # a heap: low slots first keep a batch dense
         self._jobs: dict[int, Job] = {}  # insertion order is arrival order
         self._in_step: list[Job] = []  # those in the semantic lane's network call
+        self._in_vocoder: set[str] = set()  # utterances in an acoustic lane's: their order stays
         self._clocks: dict[str, PlayoutClock] = {}
         self._stats = EngineStats()
         self._steps_by_batch: dict[int, int] = {}
@@ -71,13 +75,16 @@ class Worker:
         self._is_closing = False
         self._lanes = [
             threading.Thread(target=self._run_lane, args=(step,), name=name, daemon=True)
-            for name, step in (("semantic", self._semantic_step), ("acoustic", self._acoustic_step))
+            for name, step in (
+                ("semantic", self._semantic_step),
+                *[("acoustic", self._acoustic_step)] * _ACOUSTIC_LANES,
+            )
         ]
 
     # ── commands ────────────────────────────────────────────────────────────────────────────────
 
     def start(self) -> None:
-        """Start both lanes."""
+        """Start the lanes."""
         for lane in self._lanes:
             lane.start()
 
@@ -229,18 +236,20 @@ class Worker:
         return True
 
     def _acoustic_step(self) -> bool:
-        """Do the acoustic lane's most urgent work; False when there is none."""
+        """Do the most urgent work of an acoustic lane; False when there is none."""
         with self._changed:
             work = self._scheduler.next_acoustic(self._speakable_views())
             if work is None:
                 return False
             job = self._jobs[work.job_id]
+            self._in_vocoder.add(job.job.utterance_id)
             chunk = job.chunks.popleft()
             job.num_spoken += chunk.num_new
         started = self._clock()
         spoken = self._vocode(job, chunk)
         elapsed = self._clock() - started
         with self._changed:
+            self._in_vocoder.remove(job.job.utterance_id)
             job.busy_s += elapsed
             self._count(busy_s=elapsed, acoustic_busy_s=elapsed)
             if isinstance(spoken, Exception):
@@ -319,7 +328,7 @@ class Worker:
         return views
 
     def _speakable_views(self) -> list[JobView]:
-        """Describe what the acoustic lane may choose from: each utterance's earliest sentence.
+        """Describe what an acoustic lane may choose from: each utterance's earliest sentence.
 
         Describing all of them for every chunk would cost more than the chunk, with hundreds.
         """
@@ -328,7 +337,11 @@ class Worker:
             head = heads.setdefault(job.job.utterance_id, job)
             if job.job.sentence_index < head.job.sentence_index:
                 heads[job.job.utterance_id] = job
-        return [job.view(job.clock.end_s) for job in heads.values() if job.chunks]
+        return [
+            job.view(job.clock.end_s)
+            for utterance, job in heads.items()
+            if job.chunks and utterance not in self._in_vocoder
+        ]
 
     def _take(self, job: Job, result: FloatArray | Exception) -> bool:
         """Apply one row of a semantic step; True if it gave a token."""

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 _M_ARENA_MAX = -8  # mallopt(3)
-_ARENAS = 2  # one lane of the engine each
+_ARENAS = 3  # one lane of the engine each
 
 
 def limit_arenas() -> None:

@@ -10,6 +10,7 @@ taken.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,12 +39,14 @@ class OpenvinoGraph:
     def __init__(self, compiled: Any) -> None:
         self._compiled = compiled
         self._request = compiled.create_infer_request()
+        self._lock = threading.Lock()  # a request serves one lane at a time
 
     def run(self, names: None, inputs: Mapping[str, Array]) -> list[Array]:
         """Return all outputs in order, as copies."""
         del names
-        results = self._request.infer(dict(inputs))
-        return [results[output].copy() for output in self._compiled.outputs]
+        with self._lock:
+            results = self._request.infer(dict(inputs))
+            return [results[output].copy() for output in self._compiled.outputs]
 
 
 class OpenvinoBackend(OnnxBackend):

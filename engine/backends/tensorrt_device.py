@@ -6,6 +6,7 @@ Not run on a GPU by this project yet: checked against the API and by the compile
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,6 +178,7 @@ class DeviceGraph:
         self._engine = engine
         self._context = engine.context(0)
         self._memory: dict[str, tuple[int, int]] = {}  # name -> address, bytes
+        self._lock = threading.Lock()  # context and memory serve one lane at a time
 
     def get_inputs(self) -> list[_Named]:
         """Return the inputs in order, by name."""
@@ -185,8 +187,9 @@ class DeviceGraph:
     def run(self, names: None, inputs: Mapping[str, Array]) -> list[Array]:
         """Return all outputs in order."""
         del names
-        self.enqueue(inputs)
-        return [self.output(name) for name in self._engine.outputs]
+        with self._lock:
+            self.enqueue(inputs)
+            return [self.output(name) for name in self._engine.outputs]
 
     def enqueue(self, inputs: Mapping[str, Array]) -> None:
         """Upload the inputs and start; outputs stay on the device."""
