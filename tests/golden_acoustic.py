@@ -18,6 +18,7 @@ from torch import Tensor
 
 from engine.checkpoint import FileKind, OfficialFile, read_official
 from engine.models.acoustic import AcousticNetwork
+from engine.models.decoder import NO_CONTEXT, drop_context
 from engine.models.official_acoustic import config_from_official, weights_from_official
 from engine.models.prior import TextMemory
 from engine.vocoding_math import stretch
@@ -177,7 +178,10 @@ STAGES: dict[str, tuple[Stage, float]] = {
         lambda g: g.network.decoder.input(g["z"]) + g.network.decoder.condition(g["ge"]),
         STAGE,
     ),
-    "dec_up0": (lambda g: g.network.decoder.stages[0](g["dec_pre"]), STAGE),
+    "dec_up0": (
+        lambda g: g.network.decoder.stages[0](g["dec_pre"], NO_CONTEXT, 0, drop_context)[0],
+        STAGE,
+    ),
     "wav": (lambda g: g.network.decode(g["z"], g["ge"]), STAGE),
     "speed_m_p": (_stretched_mean, STAGE),
     "speed_wav_every4": (_speed_wave, END_TO_END),

@@ -67,7 +67,7 @@ def transposed_norm_over_outputs(g: Golden, patch: pytest.MonkeyPatch) -> None:
 
 def sum_of_blocks(g: Golden, patch: pytest.MonkeyPatch) -> None:
     stage = g.network.decoder.stages[0]
-    stage.register_forward_hook(lambda module, args, output: output * 3)
+    stage.register_forward_hook(lambda module, args, output: (output[0] * 3, output[1]))
 
 
 def no_flip(g: Golden, patch: pytest.MonkeyPatch) -> None:
