@@ -22,7 +22,7 @@ from engine.types import Array, Sampling
 
 # A sentence uses a good part of nano's tokens. Upstream's penalty of 1.35 then leaves the end of
 # the sentence as the likeliest token long before its text. Fewer choices keep it to the text.
-NANO_SAMPLING = Sampling(top_k=5, temperature=0.7, repetition_penalty=1.0)
+NANO_SAMPLING = Sampling(top_k=5, temperature=0.6, repetition_penalty=1.0)
 _HEARD = ("decoder.", "quantizer.codebook", "quantizer.project")
 
 
