@@ -114,7 +114,8 @@ def tune(work: Path, base: Pack, plan: FewShot, progress: Progress) -> Tuned:
         folder = work / "acoustic"
         outcomes["acoustic"] = _watched(folder, stage, check, loop, plan, progress)
         acoustic_weights = best_weights(folder)
-    if plan.t2s_steps:
+    # A pack that takes the timbre only says every text in its own manner: nothing to learn here.
+    if plan.t2s_steps and base.info.prompts:
         t2s_settings = T2SSettings(batch_size=plan.batch_size, guide_layers=())
         loop = gentle(plan.t2s_steps)
         t2s = base.config.t2s
