@@ -152,8 +152,10 @@ def _without(*names: str) -> Iterator[None]:
         try:
             importlib.import_module(name)
         except ImportError:
-            sys.modules[name] = _Anything(name)
             added.append(name)
+    # Only now: a package that is there looks for others while it is imported, and would find these.
+    for name in added:
+        sys.modules[name] = _Anything(name)
     try:
         yield
     finally:

@@ -47,6 +47,7 @@ class AcousticSettings:
     prior_share: float = 0.0  # of the steps, rebuild from the prior's sample
     prior_noise: float = 0.5  # as in serving, `SynthesisParams.noise_scale`
     adversarial_weight: float = 0.0
+    judges_alone: int = 0  # first steps, in which only the judges learn: fresh ones mislead
     feature_weight: float = 1.0
     speech_weight: float = 0.0  # of `listener.Listener`; > 0 needs one
     autocast: bool = True  # bf16 where the CPU or GPU has it
@@ -123,6 +124,10 @@ class AcousticStage:
     def step(self, step: int) -> Mapping[str, float]:
         """Train on the batch of `step`."""
         batch = acoustic_batch(self.corpus, self.shape, generator(self.loop.seed, step))
+        if self.judges is not None and step < self.settings.judges_alone:
+            with torch.no_grad():
+                _, made, real = self._losses(batch)
+            return {"judges": self._train_judges(made, real)}
         terms, made, real = self._losses(batch)
         figures = {name: value.item() for name, value in terms.items()}
         total = torch.stack(list(self._weighted(terms))).sum()

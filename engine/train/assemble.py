@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from engine.model_config import (
     T2SConfig,
 )
 from engine.pack import Pack, PackInfo, Part, write_pack
-from engine.tensor_file import to_blocks
+from engine.tensor_file import TensorFile, to_blocks
 from engine.types import Array, Sampling
 
 # A sentence uses a good part of nano's tokens. Upstream's penalty of 1.35 then leaves the end of
@@ -40,7 +40,7 @@ class Trained:
     speaker_weights: Mapping[str, Array]
 
 
-def assemble(path: Path, info: PackInfo, trained: Trained, *, replace: bool = False) -> Pack:
+def assemble(path: Path, info: PackInfo, trained: Trained) -> Pack:
     """Write the pack: large matrices as 8-bit blocks where that costs nothing, else float16.
 
     The decoder stays float16: its errors would be heard. Those of the encoders, the flow and the
@@ -67,11 +67,33 @@ def assemble(path: Path, info: PackInfo, trained: Trained, *, replace: bool = Fa
         ssl=trained.ssl,
         speaker=trained.speaker,
     )
-    return write_pack(path, info, config, parts, replace=replace)
+    return write_pack(path, info, config, parts)
+
+
+def retuned(base: Pack, path: Path, weights: Mapping[Part, Mapping[str, Tensor]]) -> Pack:
+    """Write a pack like `base` with other weights in some parts, each tensor stored as it was.
+
+    What only training needs (the posterior encoder) is left out.
+    """
+    parts: dict[Part, Mapping[str, Array]] = {}
+    for part in Part:
+        if base.has(part):
+            file = TensorFile(base.path / f"{part}.safetensors")
+            new = _numpy(weights[part]) if part in weights else base.tensors(part)
+            kept = {name: new[name] for name in file.names()}
+            blocks = {n: v for n, v in kept.items() if file.is_in_blocks(n)}
+            rest = {n: v for n, v in kept.items() if n not in blocks}
+            parts[part] = to_blocks(blocks) | _half(rest)
+    vocab = base.vocab() if base.has(Part.BERT) else None
+    info = replace(base.info, name=path.name)
+    return write_pack(path, info, base.config, parts, vocab=vocab, replace=True)
 
 
 def _numpy(weights: Mapping[str, Tensor]) -> dict[str, Array]:
-    return {name: value.detach().float().numpy() for name, value in weights.items()}
+    return {
+        name: (value.detach().float() if value.is_floating_point() else value).numpy()
+        for name, value in weights.items()
+    }
 
 
 def _half(weights: Mapping[str, Array]) -> dict[str, Array]:

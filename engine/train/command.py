@@ -6,6 +6,7 @@
     distil    tokens of further texts, from the states of a synthetic teacher
     t2s       stage 3: text to tokens
     pack      weights of the stages -> a model pack
+    joint     stage 4: a pack whose acoustic model has learnt its own T2S's tokens
     voice     all of it for one voice: fine-tunes a pack on 1 to 5 minutes of recordings
 
 Every stage goes on where it was stopped when the same command is given again.
@@ -40,16 +41,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     t2s = actions.add_parser("t2s", help="train text to tokens")
     pack = actions.add_parser("pack", help="make a model pack of trained stages")
     pack.add_argument("out", type=Path, help="folder of the new pack")
+    joint = actions.add_parser("joint", help="let the acoustic model learn T2S's tokens")
+    joint.add_argument("out", type=Path, help="folder of the new pack")
     voice = actions.add_parser("voice", help="fine-tune a pack on recordings of one voice")
     voice.add_argument("name", help="of the new pack and its voice")
     voice.add_argument("recordings", type=Path, help="folder of recordings")
     voice.add_argument("--list", type=Path, help="path|speaker|language|text of the recordings")
     _add_voice_arguments(voice)
-    for action in (prepare, tokens, acoustic, distil, t2s, pack, voice):
+    for action in (prepare, tokens, acoustic, distil, t2s, pack, joint, voice):
         action.add_argument("--work", type=Path, default=Path("runs/train"), help="work folder")
-    for action in (prepare, acoustic, distil, pack, voice):
-        action.add_argument("--pack", help="the pack whose encoders (voice: and weights) are used")
-    for action in (tokens, acoustic, distil, t2s, pack):
+    for action in (prepare, acoustic, distil, pack, joint, voice):
+        action.add_argument("--pack", help="whose encoders (joint, voice: weights) are used")
+    for action in (tokens, acoustic, distil, t2s, pack, joint):
         action.add_argument("--config", type=Path, help="recipe; the one of nano by default")
     for action in (acoustic, t2s):
         action.add_argument("--minutes", type=float, default=float("inf"), help="stop after")
@@ -83,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
         "distil": actions.distil,
         "t2s": actions.t2s,
         "pack": actions.pack,
+        "joint": actions.joint,
         "voice": actions.voice,
     }
     try:

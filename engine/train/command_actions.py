@@ -22,7 +22,7 @@ from engine.pack import Pack, Part, load_pack
 from engine.paths import resolve_paths
 from engine.text.frontend import Frontend
 from engine.train import stages
-from engine.train.assemble import NANO_SAMPLING, Trained, assemble
+from engine.train.assemble import NANO_SAMPLING, Trained, assemble, retuned
 from engine.train.few_shot import FewShot, Tuned, enrol, remember, tune, tuned_pack
 from engine.train.few_shot_report import samples, speak, write_report
 from engine.train.loop import load_average
@@ -86,12 +86,11 @@ def tokens(args: argparse.Namespace) -> None:
 def acoustic(args: argparse.Namespace) -> None:
     """Train stage 2."""
     recipe = _recipe(args)
-    encoder = load_ssl(_pack(args.pack))
     stages.train_acoustic(
         args.work,
         recipe.acoustic,
         recipe.acoustic_stages,
-        encoder=encoder if isinstance(encoder, WhisperEncoder) else None,
+        encoder=_listener(_pack(args.pack)),
         max_minutes=args.minutes,
     )
 
@@ -145,6 +144,27 @@ def pack(args: argparse.Namespace) -> None:
     info = replace(base.info, name=args.out.name, sampling=NANO_SAMPLING)
     made = assemble(args.out, info, trained)
     print(f"{made.path}: {made.num_bytes / 1e6:.1f} MB; next: sovits-live export {made.path}")
+
+
+def joint(args: argparse.Namespace) -> None:
+    """Make a pack whose acoustic model has learnt what its T2S says."""
+    base = _pack(args.pack)
+    with Progress() as progress:
+        task = progress.add_task("tokens of T2S", total=None)
+        weights = stages.train_joint(
+            args.work,
+            base,
+            _recipe(args),
+            encoder=_listener(base),
+            on_item=lambda done, count: progress.update(task, completed=done, total=count),
+        )
+    made = retuned(base, args.out, {Part.ACOUSTIC: weights})
+    print(f"{made.path}; next: sovits-live export {made.path}")
+
+
+def _listener(pack: Pack) -> WhisperEncoder | None:
+    encoder = load_ssl(pack)
+    return encoder if isinstance(encoder, WhisperEncoder) else None
 
 
 def voice(args: argparse.Namespace) -> None:

@@ -23,17 +23,17 @@ from engine.audio.reference_checks import check_reference
 from engine.backends.base import Backend
 from engine.enroll import Enroller, Prompt
 from engine.errors import CheckpointError, InvalidParameter, SovitsError, VoiceError
-from engine.pack import Pack, Part, write_pack
-from engine.tensor_file import TensorFile, to_blocks
+from engine.pack import Pack, Part
 from engine.text.frontend import Frontend
 from engine.train import stages
 from engine.train.acoustic import AcousticSettings, AcousticStage
+from engine.train.assemble import retuned
 from engine.train.curves import draw_curves
 from engine.train.early_stop import EarlyStop, Outcome, best_weights, train_watched
 from engine.train.loop import LoopSettings, Run
 from engine.train.store import Entry, FeatureStore
 from engine.train.t2s import T2SSettings, T2SStage
-from engine.types import Array, FloatArray, Language, Voice
+from engine.types import FloatArray, Language, Voice
 from engine.voice_files import DEFAULT_STYLE
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,8 @@ class Tuned:
 
 def tune(work: Path, base: Pack, plan: FewShot, progress: Progress) -> Tuned:
     """Fine-tune both stages on the features of `work`."""
-    acoustic_weights, t2s_weights = tensors(base, Part.ACOUSTIC), tensors(base, Part.T2S)
+    acoustic_weights = stages.pack_tensors(base, Part.ACOUSTIC)
+    t2s_weights = stages.pack_tensors(base, Part.T2S)
     config = base.config.acoustic
     quantizer = stages.load_quantizer(config, stages.part(acoustic_weights, "quantizer."))
     count = len(FeatureStore(work / "features"))
@@ -181,36 +182,9 @@ def gentle(steps: int) -> LoopSettings:
     )
 
 
-def tensors(base: Pack, part: Part) -> dict[str, Tensor]:
-    """Return a pack's weights as tensors."""
-    return {name: torch.from_numpy(value) for name, value in base.tensors(part).items()}
-
-
 def tuned_pack(base: Pack, path: Path, tuned: Tuned) -> Pack:
-    """Write the fine-tuned pack; what was not trained is stored as it was."""
-    parts: dict[Part, Mapping[str, Array]] = {
-        part: _as_stored(base, part) for part in Part if base.has(part)
-    }
-    acoustic = {n: v for n, v in tuned.acoustic.items() if not n.startswith("posterior.")}
-    parts[Part.ACOUSTIC] = {name: _half(value) for name, value in acoustic.items()}
-    parts[Part.T2S] = {name: _half(value) for name, value in tuned.t2s.items()}
-    vocab = base.vocab() if base.has(Part.BERT) else None
-    info = replace(base.info, name=path.name)
-    return write_pack(path, info, base.config, parts, vocab=vocab, replace=True)
-
-
-def _as_stored(base: Pack, part: Part) -> Mapping[str, Array]:
-    """Return a part in the form the pack keeps it: float16, or blocks where it has any."""
-    file = TensorFile(base.path / f"{part}.safetensors")
-    weights = base.tensors(part)
-    if any(file.is_in_blocks(name) for name in file.names()):
-        return to_blocks(weights)
-    return {name: _half(torch.from_numpy(value)) for name, value in weights.items()}
-
-
-def _half(value: Tensor) -> Array:
-    array: Array = value.detach().numpy()
-    return array.astype(np.float16) if array.dtype.kind == "f" else array
+    """Write the fine-tuned pack, every tensor in the form the base keeps it."""
+    return retuned(base, path, {Part.ACOUSTIC: tuned.acoustic, Part.T2S: tuned.t2s})
 
 
 def enrol(backend: Backend, pack: Pack, store: FeatureStore, name: str, consent: str) -> Voice:

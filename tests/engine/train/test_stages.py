@@ -85,6 +85,25 @@ def test_discriminators_learn_beside_the_decoder(corpus: Corpus) -> None:
     assert all(moved)
 
 
+def test_fresh_judges_learn_alone_first(corpus: Corpus) -> None:
+    """While they do, nothing else moves; then both sides do."""
+    settings = AcousticSettings(
+        batch_size=2,
+        max_frames=8,
+        reference_frames=8,
+        adversarial_weight=0.1,
+        judges_alone=2,
+        autocast=False,
+    )
+    stage = AcousticStage(CONFIG, settings, LOOP, corpus)
+    before = {k: v.detach().clone() for k, v in stage.network.state_dict().items()}
+    figures = _train(stage, 2)
+    assert [set(f) for f in figures] == [{"judges"}, {"judges"}]
+    assert all(torch.equal(v, before[k]) for k, v in stage.network.state_dict().items())
+    assert "adversarial" in stage.step(2)
+    assert any(not torch.equal(v, before[k]) for k, v in stage.network.state_dict().items())
+
+
 @pytest.mark.parametrize("muon", [False, True])
 def test_t2s_learns_tokens_and_places(corpus: Corpus, muon: bool) -> None:
     """Tokens are predicted and the guided head finds the phoneme, whoever optimizes."""
