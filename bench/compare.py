@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.results import differences, read_result
+from bench.results import differences, name_of, read_result
 from engine.errors import InvalidParameter
 
 _CLOCKS = ("first_byte_s", "first_frame_s", "first_audible_s", "clause_audible_s", "rtf")
@@ -55,7 +55,7 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, str, 
     """Return level, clock and ratio for all that both have."""
     rows = []
     for first, second in zip(a["levels"], b["levels"], strict=True):
-        name = " ".join(f"{key}={value:g}" for key, value in first["load"].items())
+        name = name_of(first["load"])
         for clock in _CLOCKS:
             found = ratio(_values(first, clock), _values(second, clock))
             if found is not None:

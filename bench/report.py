@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import plots
-from bench.results import read_result
+from bench.results import name_of, read_result
 from engine.errors import InvalidParameter
 
 _STYLE = """
@@ -38,6 +38,12 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
     return f"{head}<style>{_STYLE}</style><h1>Measurements</h1>{''.join(parts)}</html>\n"
 
 
+def write_page(path: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the page of results by name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page(results), encoding="utf-8")
+
+
 def section(name: str, result: Mapping[str, Any]) -> str:
     """Return one result."""
     parts = [f"<h2>{escape(name)}</h2>", _environment(result["environment"])]
@@ -61,7 +67,7 @@ def _environment(environment: Mapping[str, Any]) -> str:
 
 
 def _latency(levels: Sequence[Mapping[str, Any]]) -> str:
-    names = [" ".join(f"{k}={v:g}" for k, v in level["load"].items()) for level in levels]
+    names = [name_of(level["load"]) for level in levels]
     audible = {
         name: [1000 * v for run in level["runs"] if (v := run["clocks"]["first_audible_s"])]
         for name, level in zip(names, levels, strict=True)
@@ -70,8 +76,10 @@ def _latency(levels: Sequence[Mapping[str, Any]]) -> str:
         "<h3>First audible sample, ms since the first text</h3>",
         plots.shares({name: values for name, values in audible.items() if values}, "ms"),
     ]
-    if len(levels) > 1:
-        parts += ["<h3>By load</h3>", plots.lines(_by_load(levels), "load", "ms")]
+    by_load = _by_load(levels)
+    if len(levels) > 1 and by_load:
+        load = next(iter(levels[0]["load"])).replace("_", " ")
+        parts += [f"<h3>By {escape(load)}</h3>", plots.lines(by_load, load, "ms")]
     parts += [_level_table(names, levels), _fault_table(names, levels)]
     return "".join(parts)
 
@@ -79,10 +87,10 @@ def _latency(levels: Sequence[Mapping[str, Any]]) -> str:
 def _by_load(levels: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
     found: dict[str, list[tuple[float, float]]] = {"p50": [], "p95": [], "p99": []}
     for level in levels:
-        audible = level["summary"]["first_audible_s"]
+        audible, load = level["summary"]["first_audible_s"], next(iter(level["load"].values()))
         for name, points in found.items():
-            if audible is not None:
-                points.append((next(iter(level["load"].values())), 1000 * audible[name]))
+            if audible is not None and not isinstance(load, str):
+                points.append((load, 1000 * audible[name]))
     return {name: sorted(points) for name, points in found.items() if points}
 
 
@@ -185,6 +193,6 @@ def run(args: argparse.Namespace) -> int:
     except InvalidParameter as error:
         print(f"bench report: {error}")
         return 1
-    args.out.write_text(page(results), encoding="utf-8")
+    write_page(args.out, results)
     print(f"written to {args.out}")
     return 0

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.environment import environment, write_json
-from bench.report import page
+from bench.report import write_page
 from bench.rivals.checkpoints import write_checkpoints
 from bench.rivals.engines import ENGINES, OUR_PYTHON, UPSTREAM, Engine, Place
 from bench.rivals.measure import Plan, is_quiet, measure_round
@@ -249,6 +249,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         write_json(args.json, result)
     if args.report:
-        whole = {"environment": environment(), **result}
-        args.report.write_text(page({"rivals": whole}), encoding="utf-8")
+        write_page(args.report, {"rivals": {"environment": environment(), **result}})
     return 0 if result["engines"] else 1

@@ -20,7 +20,7 @@ from tests.bench.test_load import outcome
 
 def result(scale: float = 1.0) -> dict[str, Any]:
     """Return a result as it is read back from its file."""
-    level = level_of(Load(), outcome(Load(requests=12, warmups=0), 0.1 * scale), 0.01)
+    level = level_of({"clients": 1}, outcome(Load(requests=12, warmups=0), 0.1 * scale), 0.01)
     environment = {"cpu": "x", "cores": 2, "platform": "y", "date": "d", "git": "g", "packages": {}}
     data = {
         "environment": environment,
