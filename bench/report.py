@@ -62,7 +62,9 @@ def _environment(environment: Mapping[str, Any]) -> str:
     line = ", ".join(
         str(environment.get(key, "unknown")) for key in ("date", "git", "cpu", "platform")
     )
-    text = f"{line}, {environment.get('cores')} cores; {packages}"
+    memory = environment.get("memory_gb")
+    cores = f"{environment.get('cores')} cores" + (f", {memory} GB" if memory else "")
+    text = f"{line}, {cores}; {packages}"
     return f"<p>{escape(text)}<br><code>{escape(str(environment.get('command', '')))}</code></p>"
 
 

@@ -205,6 +205,11 @@ class Comparison:
                 self.not_run.setdefault(name, "no round yet, or none while the machine was quiet")
         setup = {"text": TEXT, "tokens": TOKENS, **asdict(self._plan)}
         found = {"bench": "rivals", "setup": setup, **summarise(rounds), "not_run": self.not_run}
+        # A run that was stopped may go on with other code: then its figures are not of one build.
+        environments = [e["environment"] for entries in rounds.values() for e in entries]
+        found["measured"] = {
+            key: sorted({str(e[key]) for e in environments}) for key in ("git", "date")
+        }
         found["all_quiet"] = all(entry["quiet"] for entries in rounds.values() for entry in entries)
         return found
 
