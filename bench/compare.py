@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.environment import QUIET_SHARE
 from bench.results import differences, name_of, read_result
 from engine.errors import InvalidParameter
 
@@ -68,6 +69,18 @@ def _values(level: Mapping[str, Any], clock: str) -> list[float]:
     return [value for value in found if value is not None]
 
 
+def doubts(result: Mapping[str, Any]) -> list[str]:
+    """Return what speaks against a result: a machine that was not quiet, utterances that failed."""
+    found, levels = [], result["levels"]
+    share = max((level["others_share"] for level in levels), default=0.0)
+    if not share <= QUIET_SHARE:
+        found.append(f"was not quiet, others used {100 * share:.0f} % of the machine")
+    errors = sum(len(level["summary"]["errors"]) for level in levels)
+    if errors:
+        found.append(f"has {errors} utterances that failed, in no ratio")
+    return found
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("a", type=Path, help="JSON of bench latency")
@@ -99,4 +112,7 @@ def run(args: argparse.Namespace) -> int:
             f"{level:<14}{clock:<16}p50 {found.p50:6.3f} [{found.low:.3f} .. {found.high:.3f}]"
             f"  p95 {found.p95:6.3f}  n={found.n[0]}/{found.n[1]}{clear}"
         )
+    for name, result in (("A", a), ("B", b)):
+        for doubt in doubts(result):
+            print(f"{name} {doubt}")
     return 0

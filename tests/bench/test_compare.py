@@ -52,6 +52,24 @@ def test_ratios_are_b_over_a(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "p50  2.000" in line and "chance" not in line
 
 
+def test_what_speaks_against_a_result_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which of the two was disturbed, and what failed; nothing of one that was not."""
+    first, second = result(), result()
+    second["levels"][0]["others_share"] = 0.4
+    second["levels"][0]["summary"]["errors"] = ["cut off"]
+    a, b = written(tmp_path / "a.json", first), written(tmp_path / "b.json", second)
+    assert run(a, b) == 0
+    told = capsys.readouterr().out.splitlines()[-2:]
+    assert told[0].startswith("B was not quiet, others used 40 %")
+    assert told[1].startswith("B has 1 utterances that failed")
+    assert run(a, a) == 0
+    assert not any(
+        line.startswith(("A was", "B was")) for line in capsys.readouterr().out.split("\n")
+    )
+
+
 @pytest.mark.parametrize(
     ("where", "name", "value"),
     [
