@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -24,6 +25,7 @@ _CLOCKS = (
     "first_frame_s",
     "first_audible_s",
     "clause_byte_s",
+    "clause_frame_s",
     "clause_audible_s",
     "gap_s",
     "cancel_last_byte_s",
@@ -83,6 +85,7 @@ def _latency(levels: Sequence[Mapping[str, Any]]) -> str:
         load = next(iter(levels[0]["load"])).replace("_", " ")
         parts += [f"<h3>By {escape(load)}</h3>", plots.lines(by_load, load, "ms")]
     parts += [_level_table(names, levels), _fault_table(names, levels)]
+    parts.append(_failure_table(names, levels))
     return "".join(parts)
 
 
@@ -124,6 +127,15 @@ def _fault_table(names: Sequence[str], levels: Sequence[Mapping[str, Any]]) -> s
     return table(head, rows)
 
 
+def _failure_table(names: Sequence[str], levels: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        [name, str(count), reason]
+        for name, level in zip(names, levels, strict=True)
+        for reason, count in Counter(level["summary"]["errors"]).most_common()
+    ]
+    return table(("failed", "utterances", "reason"), rows)
+
+
 def _rivals(result: Mapping[str, Any]) -> str:
     engines = result["engines"]
     parts = []
@@ -155,6 +167,8 @@ def _cell(value: Any) -> str:
 
 def _facts(value: Any) -> str:
     """Return any JSON: mappings as tables, lists of like mappings with a row for each."""
+    if value is None or value == {}:
+        return ""
     if isinstance(value, Mapping):
         rows = "".join(
             f"<tr><td>{escape(str(key))}</td><td>{_facts(found)}</td></tr>"

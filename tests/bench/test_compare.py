@@ -122,6 +122,7 @@ def test_the_page_needs_nothing_else_and_hides_nothing(tmp_path: Path) -> None:
     """No address in it, every figure in it, text is text."""
     first = result()
     first["target"]["voice"] = "<script>"
+    first["levels"][0]["summary"]["errors"] = ["cut off", "cut off"]
     files = [
         written(tmp_path / "lat.json", first),
         written(tmp_path / "other.json", {"environment": {}, "rows": [{"x": 1.5}, {"x": 2.5}]}),
@@ -131,6 +132,7 @@ def test_the_page_needs_nothing_else_and_hides_nothing(tmp_path: Path) -> None:
     html = out.read_text()
     assert "<script>" not in html and "&lt;script&gt;" in html
     assert "src=" not in html and "href=" not in html
+    assert "<td>2</td><td>cut off</td>" in html
     assert "first_audible" in html and "<td>2.5</td>" in html and "<svg" in html
 
 
