@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from bench.environment import QuietWatch, write_json
+from bench.environment import QuietWatch, environment, write_json
 from bench.latency import (
     add_target_arguments,
     corpus_from,
@@ -21,9 +21,13 @@ from bench.latency import (
     level_of,
     lines_from,
     setup_of,
+    shape_of,
     target_from,
+    target_of,
 )
 from bench.load import Driver, Load
+from bench.processes import server_cpu_s
+from bench.report import write_page
 from bench.targets.base import Refused, WireClosed
 from engine.errors import InvalidParameter
 
@@ -78,8 +82,8 @@ async def _search(args: argparse.Namespace, driver: Driver) -> tuple[int, list[d
     async def holds_at(clients: int) -> bool:
         requests = clients * args.requests_per_client
         load = Load(clients=clients, requests=requests, listens=True, seed=args.seed)
-        watch = QuietWatch()
-        level = level_of(load, await driver.run(load), watch.share())
+        watch = QuietWatch(server_cpu_s(args.url))
+        level = level_of(shape_of(load), await driver.run(load), watch.share())
         levels.append(level)
         verdict = holds(level, args.limit_ms / 1000)
         print(f"{describe(level)}\n  {'holds' if verdict else 'does not hold'}")
@@ -92,16 +96,19 @@ def run(args: argparse.Namespace) -> int:
     """Search and print; status 1 if not one client is served."""
     try:
         corpus = corpus_from(args)
-        driver = Driver(target_from(args, corpus), lines_from(args, corpus), time.perf_counter)
+        open_session = target_from(args, corpus.language)
+        driver = Driver(open_session, lines_from(args, corpus), time.perf_counter)
         found, levels = asyncio.run(_search(args, driver))
     except (InvalidParameter, Refused, WireClosed) as error:
         print(f"bench capacity: {error}")
         return 1
     bound = " (not tried beyond)" if found == args.most else ""
     print(f"capacity: {found} clients{bound} with p95 first audible <= {args.limit_ms:.0f} ms")
+    setup = {**setup_of(args, corpus), "limit_ms": args.limit_ms, "buffer_ms": BUFFER_MS}
+    result = {"bench": "capacity", "target": target_of(args), "setup": setup, "capacity": found}
     if args.json:
-        setup = {**setup_of(args, corpus), "limit_ms": args.limit_ms, "buffer_ms": BUFFER_MS}
-        target = {"kind": args.kind, "url": args.url, "voice": args.voice}
-        result = {"bench": "capacity", "target": target, "setup": setup, "capacity": found}
         write_json(args.json, {**result, "levels": levels})
+    if args.report:
+        whole = {"environment": environment(), **result, "levels": levels}
+        write_page(args.report, {"capacity": whole})
     return int(found == 0)

@@ -86,7 +86,7 @@ def measure(recording: Recording) -> Clocks:
     """Work out every clock; nothing here was timed while the server was being listened to."""
     texts, arrivals = recording.texts, recording.arrivals
     if not texts:
-        return Clocks(problems=("no_text",), error=recording.error)
+        return Clocks(problems=_endings(recording) or ("no_text",), error=recording.error)
     samples, pieces, rate_hz = decode_all(recording)
     if not arrivals:
         problems = ("no_audio",) + _endings(recording)

@@ -14,6 +14,7 @@ BENCHES: Mapping[str, tuple[str, str]] = {
     "vocoder": ("bench.vocoder_batch", "whether the vocoder gains from batching sessions"),
     "latency": ("bench.latency", "clocks of any streaming TTS server, through its real socket"),
     "capacity": ("bench.capacity", "how many conversations at once a server holds"),
+    "growth": ("bench.growth", "whether speech begins later when the first sentence is longer"),
     "compare": ("bench.compare", "how two results of bench latency differ"),
     "quality": ("bench.quality.command", "how well a pack speaks, by judges that need no network"),
     "report": ("bench.report", "one page of tables and plots out of any results"),

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.results import differences, read_result
+from bench.environment import QUIET_SHARE
+from bench.results import differences, name_of, read_result
 from engine.errors import InvalidParameter
 
 _CLOCKS = ("first_byte_s", "first_frame_s", "first_audible_s", "clause_audible_s", "rtf")
@@ -55,7 +56,7 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, str, 
     """Return level, clock and ratio for all that both have."""
     rows = []
     for first, second in zip(a["levels"], b["levels"], strict=True):
-        name = " ".join(f"{key}={value:g}" for key, value in first["load"].items())
+        name = name_of(first["load"])
         for clock in _CLOCKS:
             found = ratio(_values(first, clock), _values(second, clock))
             if found is not None:
@@ -66,6 +67,18 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, str, 
 def _values(level: Mapping[str, Any], clock: str) -> list[float]:
     found = [run["clocks"][clock] for run in level["runs"]]
     return [value for value in found if value is not None]
+
+
+def doubts(result: Mapping[str, Any]) -> list[str]:
+    """Return what speaks against a result: a machine that was not quiet, utterances that failed."""
+    found, levels = [], result["levels"]
+    share = max((level["others_share"] for level in levels), default=0.0)
+    if not share <= QUIET_SHARE:
+        found.append(f"was not quiet, others used {100 * share:.0f} % of the machine")
+    errors = sum(len(level["summary"]["errors"]) for level in levels)
+    if errors:
+        found.append(f"has {errors} utterances that failed, in no ratio")
+    return found
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,4 +112,7 @@ def run(args: argparse.Namespace) -> int:
             f"{level:<14}{clock:<16}p50 {found.p50:6.3f} [{found.low:.3f} .. {found.high:.3f}]"
             f"  p95 {found.p95:6.3f}  n={found.n[0]}/{found.n[1]}{clear}"
         )
+    for name, result in (("A", a), ("B", b)):
+        for doubt in doubts(result):
+            print(f"{name} {doubt}")
     return 0

@@ -16,8 +16,12 @@ from typing import Any
 
 import numpy as np
 
-_PACKAGES = ("numpy", "onnxruntime", "torch", "aiohttp", "websockets", "uvloop", "opuslib")
+_PACKAGES = (
+    "numpy", "onnxruntime", "openvino", "torch", "aiohttp", "websockets", "uvloop", "opuslib",
+)  # fmt: skip
 _TICKS = os.sysconf("SC_CLK_TCK")
+# Others may use so much of all cores while something is measured; with more, it was not quiet.
+QUIET_SHARE = 0.06
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +46,10 @@ def environment() -> dict[str, Any]:
     return {
         "date": time.strftime("%Y-%m-%d"),
         "command": " ".join(["sovits-live", *sys.argv[1:]]),
-        "git": _git_sha(),
+        "git": git_state(Path(__file__).parents[1]),
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
+        "memory_gb": _memory_gb(),
         "platform": platform.platform(),
         "python": platform.python_version(),
         "packages": {name: found for name in _PACKAGES if (found := _version(name))},
@@ -104,15 +109,28 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _git_sha() -> str:
+def git_state(root: Path) -> str:
+    """Return the commit of a checkout, with a + when its code is not what was committed."""
     try:
-        command = ["git", "rev-parse", "--short", "HEAD"]
-        root = Path(__file__).parent
-        return subprocess.run(
-            command, cwd=root, capture_output=True, text=True, check=True
-        ).stdout.strip()
+        sha = _git(root, "rev-parse", "--short", "HEAD")
+        # Results are written while others are measured, and are no code.
+        changes = _git(root, "status", "--porcelain", "-uno", "--", ".", ":!*/results/*")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+    return f"{sha}+" if changes else sha
+
+
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def _memory_gb() -> float | None:
+    info = Path("/proc/meminfo")
+    if not info.exists():
+        return None
+    kilobytes = int(info.read_text().split("MemTotal:", 1)[1].split()[0])
+    return round(kilobytes / 1e6, 1)
 
 
 def _cpu_name() -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from bench import plots
-from bench.results import read_result
+from bench.results import name_of, read_result
 from engine.errors import InvalidParameter
 
 _STYLE = """
@@ -24,6 +25,7 @@ _CLOCKS = (
     "first_frame_s",
     "first_audible_s",
     "clause_byte_s",
+    "clause_frame_s",
     "clause_audible_s",
     "gap_s",
     "cancel_last_byte_s",
@@ -36,6 +38,12 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
     parts = [section(name, result) for name, result in results.items()]
     head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>sovits-live bench</title>'
     return f"{head}<style>{_STYLE}</style><h1>Measurements</h1>{''.join(parts)}</html>\n"
+
+
+def write_page(path: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the page of results by name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page(results), encoding="utf-8")
 
 
 def section(name: str, result: Mapping[str, Any]) -> str:
@@ -56,12 +64,14 @@ def _environment(environment: Mapping[str, Any]) -> str:
     line = ", ".join(
         str(environment.get(key, "unknown")) for key in ("date", "git", "cpu", "platform")
     )
-    text = f"{line}, {environment.get('cores')} cores; {packages}"
+    memory = environment.get("memory_gb")
+    cores = f"{environment.get('cores')} cores" + (f", {memory} GB" if memory else "")
+    text = f"{line}, {cores}; {packages}"
     return f"<p>{escape(text)}<br><code>{escape(str(environment.get('command', '')))}</code></p>"
 
 
 def _latency(levels: Sequence[Mapping[str, Any]]) -> str:
-    names = [" ".join(f"{k}={v:g}" for k, v in level["load"].items()) for level in levels]
+    names = [name_of(level["load"]) for level in levels]
     audible = {
         name: [1000 * v for run in level["runs"] if (v := run["clocks"]["first_audible_s"])]
         for name, level in zip(names, levels, strict=True)
@@ -70,19 +80,22 @@ def _latency(levels: Sequence[Mapping[str, Any]]) -> str:
         "<h3>First audible sample, ms since the first text</h3>",
         plots.shares({name: values for name, values in audible.items() if values}, "ms"),
     ]
-    if len(levels) > 1:
-        parts += ["<h3>By load</h3>", plots.lines(_by_load(levels), "load", "ms")]
+    by_load = _by_load(levels)
+    if len(levels) > 1 and by_load:
+        load = next(iter(levels[0]["load"])).replace("_", " ")
+        parts += [f"<h3>By {escape(load)}</h3>", plots.lines(by_load, load, "ms")]
     parts += [_level_table(names, levels), _fault_table(names, levels)]
+    parts.append(_failure_table(names, levels))
     return "".join(parts)
 
 
 def _by_load(levels: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
     found: dict[str, list[tuple[float, float]]] = {"p50": [], "p95": [], "p99": []}
     for level in levels:
-        audible = level["summary"]["first_audible_s"]
+        audible, load = level["summary"]["first_audible_s"], next(iter(level["load"].values()))
         for name, points in found.items():
-            if audible is not None:
-                points.append((next(iter(level["load"].values())), 1000 * audible[name]))
+            if audible is not None and not isinstance(load, str):
+                points.append((load, 1000 * audible[name]))
     return {name: sorted(points) for name, points in found.items() if points}
 
 
@@ -112,6 +125,15 @@ def _fault_table(names: Sequence[str], levels: Sequence[Mapping[str, Any]]) -> s
     head = ("", "underruns at 60 / 100 / 200 ms", "RTF p50", "problems", "client late p99 ms",
             "others' CPU")  # fmt: skip
     return table(head, rows)
+
+
+def _failure_table(names: Sequence[str], levels: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        [name, str(count), reason]
+        for name, level in zip(names, levels, strict=True)
+        for reason, count in Counter(level["summary"]["errors"]).most_common()
+    ]
+    return table(("failed", "utterances", "reason"), rows)
 
 
 def _rivals(result: Mapping[str, Any]) -> str:
@@ -145,6 +167,8 @@ def _cell(value: Any) -> str:
 
 def _facts(value: Any) -> str:
     """Return any JSON: mappings as tables, lists of like mappings with a row for each."""
+    if value is None or value == {}:
+        return ""
     if isinstance(value, Mapping):
         rows = "".join(
             f"<tr><td>{escape(str(key))}</td><td>{_facts(found)}</td></tr>"
@@ -185,6 +209,6 @@ def run(args: argparse.Namespace) -> int:
     except InvalidParameter as error:
         print(f"bench report: {error}")
         return 1
-    args.out.write_text(page(results), encoding="utf-8")
+    write_page(args.out, results)
     print(f"written to {args.out}")
     return 0

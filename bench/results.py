@@ -28,6 +28,14 @@ def read_result(path: Path) -> dict[str, Any]:
     return data
 
 
+def name_of(load: Mapping[str, Any]) -> str:
+    """Return a level's load as text: clients=4."""
+    return " ".join(
+        f"{name}={value}" if isinstance(value, str) else f"{name}={value:g}"
+        for name, value in load.items()
+    )
+
+
 def differences(
     a: Mapping[str, Any], b: Mapping[str, Any], *, across: Sequence[str] = ()
 ) -> list[str]:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.environment import environment, write_json
-from bench.report import page
+from bench.report import write_page
 from bench.rivals.checkpoints import write_checkpoints
 from bench.rivals.engines import ENGINES, OUR_PYTHON, UPSTREAM, Engine, Place
 from bench.rivals.measure import Plan, is_quiet, measure_round
@@ -205,6 +205,11 @@ class Comparison:
                 self.not_run.setdefault(name, "no round yet, or none while the machine was quiet")
         setup = {"text": TEXT, "tokens": TOKENS, **asdict(self._plan)}
         found = {"bench": "rivals", "setup": setup, **summarise(rounds), "not_run": self.not_run}
+        # A run that was stopped may go on with other code: then its figures are not of one build.
+        environments = [e["environment"] for entries in rounds.values() for e in entries]
+        found["measured"] = {
+            key: sorted({str(e[key]) for e in environments}) for key in ("git", "date")
+        }
         found["all_quiet"] = all(entry["quiet"] for entries in rounds.values() for entry in entries)
         return found
 
@@ -249,6 +254,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         write_json(args.json, result)
     if args.report:
-        whole = {"environment": environment(), **result}
-        args.report.write_text(page({"rivals": whole}), encoding="utf-8")
+        write_page(args.report, {"rivals": {"environment": environment(), **result}})
     return 0 if result["engines"] else 1

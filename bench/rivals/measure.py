@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.decode import AudioFormat
-from bench.environment import QuietWatch
+from bench.environment import QUIET_SHARE, QuietWatch
 from bench.load import Driver, Load, Outcome
 from bench.rivals.engines import Engine, Place
 from bench.rivals.serving import Served, free_port, serving
@@ -21,7 +21,6 @@ from bench.targets.connect import opener
 
 RATE_HZ = 32000
 TOKEN_HZ = 25
-QUIET_SHARE = 0.06
 TOGETHER = 4
 
 
@@ -85,7 +84,7 @@ def _level(driver: Driver, load: Load, served: Served, parts: Path) -> dict[str,
         "wall_s": time.perf_counter() - begun_s,
         "cpu_s": served.cpu_s() - cpu_s,  # warm-ups too
         "runs": [as_raw(run) for run in outcome.runs],
-        "parts": part_seconds(parts, time.perf_counter() - outcome.wall_s),
+        "parts": part_seconds(parts, outcome.started_s),
         "is_alive": served.is_alive,
     }
 

@@ -10,14 +10,13 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.processes import cpu_s, descendants, peak_rss_kb
 from engine.errors import BackendUnavailable
 
-_TICKS = os.sysconf("SC_CLK_TCK")
-_PROC = Path("/proc")
 _START_LIMIT_S = 300.0
 _STOP_LIMIT_S = 10.0
 _LAST_LINES = 12
@@ -50,19 +49,15 @@ class Served:
 
     def processes(self) -> list[int]:
         """Return the server's process and all below it."""
-        parents = {pid: parent for pid in _all_processes() if (parent := _parent(pid)) is not None}
-        found = [self._process.pid]
-        for pid in found:
-            found += [child for child, parent in parents.items() if parent == pid]
-        return found
+        return descendants(self._process.pid)
 
     def cpu_s(self) -> float:
         """Return the CPU seconds of all of them."""
-        return sum(_cpu_s(pid) for pid in self.processes())
+        return cpu_s(self.processes())
 
     def peak_rss_mb(self) -> float:
         """Return the sum of what each held at most."""
-        return sum(_peak_kb(pid) for pid in self.processes()) / 1024
+        return sum(peak_rss_kb(pid) for pid in self.processes()) / 1024
 
     @property
     def is_alive(self) -> bool:
@@ -146,36 +141,3 @@ def _is_well(port: int, path: str) -> bool:
             return bool(answer.status == http.HTTPStatus.OK)
     except OSError:
         return False
-
-
-def _all_processes() -> Sequence[int]:
-    return [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
-
-
-def _fields(pid: int) -> list[str]:
-    """Return the fields of /proc/PID/stat after the name, or none when it is gone."""
-    try:
-        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def _parent(pid: int) -> int | None:
-    fields = _fields(pid)
-    return int(fields[1]) if fields else None
-
-
-def _cpu_s(pid: int) -> float:
-    fields = _fields(pid)
-    return (int(fields[11]) + int(fields[12])) / _TICKS if fields else 0.0
-
-
-def _peak_kb(pid: int) -> int:
-    try:
-        status = (_PROC / str(pid) / "status").read_text()
-    except OSError:
-        return 0
-    for line in status.splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1])
-    return 0

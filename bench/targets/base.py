@@ -33,6 +33,8 @@ class TargetConfig:
     """Where a server is and what is asked of it.
 
     Attributes:
+        writes_tokens: Text comes in pieces of words, so the server has to find the phrases;
+            else each message is one.
         options: Fields of the dialect's own request, added to it as they are.
     """
 
@@ -42,6 +44,7 @@ class TargetConfig:
     language: str | None = None
     format: AudioFormat = AudioFormat("pcm_s16le", 24000)
     seed: int | None = None
+    writes_tokens: bool = False
     options: Mapping[str, object] = field(default_factory=dict)
 
 

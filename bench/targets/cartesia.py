@@ -14,7 +14,10 @@ _VERSION = "2025-04-16"
 
 
 class Cartesia(SocketAdapter):
-    """See Dialect. Text is spoken as it comes: `max_buffer_delay_ms` is 0."""
+    """See Dialect. A phrase is spoken as it comes: `max_buffer_delay_ms` is 0.
+
+    Tokens would be spoken one by one with that, so for them the service's own delay is kept.
+    """
 
     codecs = {"pcm_s16le": "pcm_s16le", "mulaw": "pcm_mulaw", "alaw": "pcm_alaw"}
 
@@ -68,8 +71,9 @@ class Cartesia(SocketAdapter):
                 "sample_rate": config.format.rate_hz,
             },
             "continue": is_more,
-            "max_buffer_delay_ms": 0,
         }
+        if not config.writes_tokens:
+            request["max_buffer_delay_ms"] = 0
         if config.language is not None:
             request["language"] = config.language
         return json.dumps({**request, **config.options}, ensure_ascii=False)

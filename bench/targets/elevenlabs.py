@@ -13,7 +13,11 @@ from bench.targets.urls import socket_address
 
 
 class ElevenLabs(SocketAdapter):
-    """See Dialect. The context opens before the clock starts, as a client that is ready does."""
+    """See Dialect. The context opens before the clock starts, as a client that is ready does.
+
+    `auto_mode` speaks each message as it comes, which is for whole phrases: tokens are left to the
+    service's own schedule.
+    """
 
     codecs = {"pcm_s16le": "pcm", "mulaw": "ulaw", "alaw": "alaw"}
 
@@ -22,7 +26,7 @@ class ElevenLabs(SocketAdapter):
         config = self._config
         query = {
             "output_format": f"{self._codec}_{config.format.rate_hz}",
-            "auto_mode": "true",
+            "auto_mode": None if config.writes_tokens else "true",
             "language_code": config.language,
             "seed": config.seed,
             **config.options,

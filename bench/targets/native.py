@@ -28,6 +28,7 @@ _CLOCK_HZ = 48000
 class Native(SocketAdapter):
     """See Dialect. `lead_ms` is 0: everything is sent as fast as it is made."""
 
+    codecs = {name: name for name in ("pcm_s16le", "opus", "mulaw", "alaw")}
     is_announced = True
     is_greeted = True
 

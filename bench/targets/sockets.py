@@ -109,10 +109,18 @@ class SocketSession:
         self._clock = clock
 
     async def greet(self) -> None:
-        """Wait for the server's first word, where it has one."""
+        """Wait for the server's first word, where it has one.
+
+        Raises:
+            Refused: It says nothing.
+            WireClosed: It closes.
+        """
         if self._dialect.is_greeted:
-            async with asyncio.timeout(LIMIT_S):
-                await self._wire.receive()
+            try:
+                async with asyncio.timeout(LIMIT_S):
+                    await self._wire.receive()
+            except TimeoutError:
+                raise Refused(f"no greeting after {LIMIT_S:.0f} s") from None
 
     async def close(self) -> None:
         """See Session."""

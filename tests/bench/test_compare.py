@@ -20,7 +20,7 @@ from tests.bench.test_load import outcome
 
 def result(scale: float = 1.0) -> dict[str, Any]:
     """Return a result as it is read back from its file."""
-    level = level_of(Load(), outcome(Load(requests=12, warmups=0), 0.1 * scale), 0.01)
+    level = level_of({"clients": 1}, outcome(Load(requests=12, warmups=0), 0.1 * scale), 0.01)
     environment = {"cpu": "x", "cores": 2, "platform": "y", "date": "d", "git": "g", "packages": {}}
     data = {
         "environment": environment,
@@ -50,6 +50,24 @@ def test_ratios_are_b_over_a(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert run(a, b) == 0
     line = next(row for row in capsys.readouterr().out.splitlines() if "first_byte" in row)
     assert "p50  2.000" in line and "chance" not in line
+
+
+def test_what_speaks_against_a_result_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which of the two was disturbed, and what failed; nothing of one that was not."""
+    first, second = result(), result()
+    second["levels"][0]["others_share"] = 0.4
+    second["levels"][0]["summary"]["errors"] = ["cut off"]
+    a, b = written(tmp_path / "a.json", first), written(tmp_path / "b.json", second)
+    assert run(a, b) == 0
+    told = capsys.readouterr().out.splitlines()[-2:]
+    assert told[0].startswith("B was not quiet, others used 40 %")
+    assert told[1].startswith("B has 1 utterances that failed")
+    assert run(a, a) == 0
+    assert not any(
+        line.startswith(("A was", "B was")) for line in capsys.readouterr().out.split("\n")
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,6 +122,7 @@ def test_the_page_needs_nothing_else_and_hides_nothing(tmp_path: Path) -> None:
     """No address in it, every figure in it, text is text."""
     first = result()
     first["target"]["voice"] = "<script>"
+    first["levels"][0]["summary"]["errors"] = ["cut off", "cut off"]
     files = [
         written(tmp_path / "lat.json", first),
         written(tmp_path / "other.json", {"environment": {}, "rows": [{"x": 1.5}, {"x": 2.5}]}),
@@ -113,6 +132,7 @@ def test_the_page_needs_nothing_else_and_hides_nothing(tmp_path: Path) -> None:
     html = out.read_text()
     assert "<script>" not in html and "&lt;script&gt;" in html
     assert "src=" not in html and "href=" not in html
+    assert "<td>2</td><td>cut off</td>" in html
     assert "first_audible" in html and "<td>2.5</td>" in html and "<svg" in html
 
 

@@ -136,11 +136,22 @@ def test_what_a_server_says_against_it_is_kept(kind: str, message: dict[str, Any
     assert "quota" in found.error and "no_audio" in found.problems
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "native"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_codec_the_dialect_has_not_is_refused_before_connecting(kind: str) -> None:
     """The error says which it has."""
     with pytest.raises(InvalidParameter, match="pcm_s16le"):
         opener(kind, replace(CONFIG, format=AudioFormat("flac", 24000)))
+
+
+def test_only_whole_phrases_are_spoken_as_they_come() -> None:
+    """Spoken one by one, tokens would be pieces of words: when to begin is the service's then."""
+    whole, tokens = CONFIG, replace(CONFIG, writes_tokens=True)
+    assert "auto_mode=true" in ElevenLabs(whole).address().url
+    assert "auto_mode" not in ElevenLabs(tokens).address().url
+    assert '"max_buffer_delay_ms": 0' in str(Cartesia(whole).text("One."))
+    assert "max_buffer_delay_ms" not in str(Cartesia(tokens).text("One"))
+    chosen = replace(tokens, options={"auto_mode": "true"})
+    assert "auto_mode=true" in ElevenLabs(chosen).address().url
 
 
 def test_addresses() -> None:

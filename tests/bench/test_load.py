@@ -12,7 +12,7 @@ from bench.latency import level_of
 from bench.load import Driver, Load, Outcome
 from bench.recording import Arrival, Recording
 from bench.statistics import Quantiles, summarise
-from bench.targets.base import Line
+from bench.targets.base import Line, Refused
 from bench.texts import corpus_names, load_corpus, tokens_of
 from engine.errors import InvalidParameter
 from tests.bench.scripted import CONFIG, pcm, speech
@@ -47,6 +47,43 @@ class Slow:
             await asyncio.sleep(self.work_s)
         recording.arrivals.append(Arrival(clock(), 1, SOUND))
         recording.is_complete = True
+        return recording
+
+
+@dataclass
+class Broken:
+    """A server that hangs up at its third utterance and then takes no connection any more.
+
+    Attributes:
+        audio: What it sends instead of sound; then it does not hang up.
+    """
+
+    audio: bytes = b""
+    spoken: int = 0
+    closed: int = 0
+
+    async def open(self) -> Broken:
+        """Open a session, which is the server."""
+        if self.closed:
+            raise Refused("closed for today")
+        return self
+
+    async def close(self) -> None:
+        """See Session."""
+        self.closed += 1
+
+    async def speak(self, line: Line) -> Recording:
+        """See Session."""
+        clock = asyncio.get_running_loop().time
+        self.spoken += 1
+        recording = Recording(replace(CONFIG.format, codec="ogg" if self.audio else "pcm_s16le"))
+        recording.texts.append((clock(), "".join(line.tokens)))
+        await asyncio.sleep(0.01)
+        if self.spoken > 2 and not self.audio:
+            recording.error = "cut off"
+        else:
+            recording.arrivals.append(Arrival(clock(), 1, self.audio or SOUND))
+        recording.is_complete = not recording.error
         return recording
 
 
@@ -97,6 +134,50 @@ def test_an_open_loop_waits_for_nobody_and_hides_no_queue() -> None:
     assert last is not None and last > 1.0
 
 
+@pytest.mark.parametrize("rate_per_s", [0.0, 1.0])
+def test_a_server_that_goes_away_fails_what_is_left_and_not_the_bench(rate_per_s: float) -> None:
+    """Two are whole, one is cut off, and nobody is let in for the rest."""
+
+    async def main() -> Outcome:
+        load = Load(clients=1, rate_per_s=rate_per_s, requests=6, warmups=0)
+        return await Driver(Broken().open, LINES, asyncio.get_running_loop().time).run(load)
+
+    found = run(main())
+    errors = [run_.clocks.error for run_ in found.runs]
+    assert errors == ["", "", "cut off", *["closed for today"] * 3]
+    summary = summarise(found)
+    assert summary["first_byte_s"]["n"] == 2 and summary["n"] == 6
+    assert summary["problems"]["error"] == 4
+
+
+def test_audio_that_cannot_be_decoded_is_an_error_of_its_utterance() -> None:
+    """A server that answers in another format than it was asked for."""
+
+    async def main() -> Outcome:
+        server, clock = Broken(b"x" * 100), asyncio.get_running_loop().time
+        return await Driver(server.open, LINES, clock).run(Load(requests=1, warmups=0))
+
+    assert ["OggS" in run_.clocks.error for run_ in run(main()).runs] == [True]
+
+
+def test_lines_may_keep_their_order_and_be_told_apart_afterwards() -> None:
+    """What comes in pairs is spoken in pairs; a part has its texts' runs alone."""
+
+    async def main() -> Outcome:
+        server, clock = Slow(0.1, asyncio.Lock()), asyncio.get_running_loop().time
+        return await Driver(server.open, LINES, clock, in_order=True).run(Load(requests=8))
+
+    found = run(main())
+    assert [run_.text for run_ in found.runs] == [f"text {n % 4}." for n in range(8)]
+    assert [run_.number for run_ in found.without(3).of(["text 0."]).runs] == [4]
+
+
+def test_a_level_starts_when_it_has_warmed_up() -> None:
+    """By the client's clock, so that what a server noted can be put beside it."""
+    found = outcome(Load(requests=2, warmups=3))
+    assert found.started_s == pytest.approx(1000.3, abs=0.01)
+
+
 def test_a_summary_has_every_clock_with_its_n() -> None:
     """Numbers of a level that are known beforehand."""
     found = summarise(outcome(Load(clients=1, requests=8, warmups=0)))
@@ -129,7 +210,7 @@ async def test_the_capacity_is_the_largest_number_that_holds(truth: int, most: i
 
 def test_a_level_holds_only_in_time_and_whole() -> None:
     """100 ms is within 300 ms and not within 50; a late packet is too much."""
-    level = level_of(Load(), outcome(Load(requests=4, warmups=0)), 0.0)
+    level = level_of({"clients": 1}, outcome(Load(requests=4, warmups=0)), 0.0)
     assert holds(level, 0.3) and not holds(level, 0.05)
     level["summary"]["underruns"]["100"]["gaps"] = 1
     assert not holds(level, 0.3)

@@ -61,6 +61,7 @@ def test_rounds_take_turns_and_are_not_done_twice(measured: list[str], tmp_path:
     assert "quiet" in result["not_run"]["ours-auto"]
     assert "no dictionaries" in result["not_run"]["genie-tts"]
     assert "--venv upstream=PATH" in result["not_run"]["upstream"]
+    assert len(result["measured"]["git"]) == 1  # one build
     assert result["all_quiet"] is True and "gpt-sovits-cpufast" in page.read_text()
 
     measured.clear()
