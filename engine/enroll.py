@@ -23,6 +23,7 @@ from engine.backends.base import ReferenceEncoder
 from engine.bert_features import phoneme_bert
 from engine.errors import VoiceError
 from engine.model_config import ModelConfig
+from engine.pack import Pack
 from engine.types import FloatArray, IntArray, Language, Phonemes, Style
 
 SSL_RATE_HZ = 16000
@@ -82,16 +83,25 @@ class Enroller:
         config: ModelConfig,
         *,
         prompts: bool = True,
+        lead_in: Sequence[int] = (),
     ) -> None:
         """Take a pack's encoders.
 
         Args:
             prompts: `PackInfo.prompts`; without, transcripts are checked and left out.
+            lead_in: `PackInfo.lead_in`.
         """
         self._encoder = encoder
         self._frontend = frontend
         self._config = config
         self._prompts = prompts
+        self._lead_in = np.array(lead_in, np.int64)
+
+    @classmethod
+    def of_pack(cls, encoder: ReferenceEncoder, frontend: Phonemizer, pack: Pack) -> Enroller:
+        """Return one that makes voices of `pack`, with that pack's `encoder`."""
+        info = pack.info
+        return cls(encoder, frontend, pack.config, prompts=info.prompts, lead_in=info.lead_in)
 
     def enroll(
         self, prompt: Prompt, timbre: Sequence[Recording] = (), *, denoise: bool = False
@@ -124,7 +134,7 @@ class Enroller:
         vector, embedding, gain_db = self._timbre([part for part, _ in parts])
         style = Style(
             prompt_phoneme_ids=phonemes.ids if phonemes else np.zeros(0, np.int64),
-            prompt_tokens=self._tokens(spoken) if phonemes else np.zeros(0, np.int64),
+            prompt_tokens=self._tokens(spoken) if phonemes else self._lead_in,
             vector=vector,
             language=prompt.language,
             transcript=transcript,

@@ -68,6 +68,9 @@ class PackInfo:
         sampling: For requests that do not say; packs without the key have upstream's.
         prompts: Voices get a prompt where what is said in the reference is known. A small model
             may speak better without: it then follows the text and takes the timbre only.
+        lead_in: Tokens of silence that stand before a sentence without a prompt, as if they had
+            been said. A T2S that learnt from recordings says such first; read instead, they cost
+            no decode steps before the first sound.
     """
 
     name: str
@@ -77,6 +80,7 @@ class PackInfo:
     sources: Mapping[str, str] = field(default_factory=dict)
     sampling: Sampling = field(default_factory=Sampling)
     prompts: bool = True
+    lead_in: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +223,7 @@ def _parse(path: Path, data: Mapping[str, Any]) -> Pack:
         sources={str(k): str(v) for k, v in data["sources"].items()},
         sampling=_sampling(path, data.get("sampling", {})),
         prompts=bool(data.get("prompts", True)),
+        lead_in=tuple(map(int, data.get("lead_in", ()))),
     )
     return Pack(path, info, config, files, fingerprint_of(data["model"], files))
 
@@ -335,6 +340,7 @@ def _write_files(
         "sources": dict(info.sources),
         "sampling": asdict(info.sampling),
         "prompts": info.prompts,
+        "lead_in": list(info.lead_in),
         "files": files,
         "model": config.to_json(),
     }

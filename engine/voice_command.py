@@ -136,7 +136,7 @@ def _enroll(args: argparse.Namespace, pack: Pack) -> Enrolment:
     is_exported = (pack.path / "onnx" / MANIFEST).is_file()
     name = args.backend or ("onnxruntime" if is_exported else "torch")
     backend = create_backend(name, pack, EngineConfig(backend=name, pack=pack.path, num_slots=1))
-    enroller = Enroller(backend.reference, frontend, pack.config, prompts=pack.info.prompts)
+    enroller = Enroller.of_pack(backend.reference, frontend, pack)
     has_other_timbre = args.style_ref or len(recordings) > 1
     enrolment = enroller.enroll(
         prompt, recordings if has_other_timbre else (), denoise=args.denoise

@@ -95,12 +95,7 @@ def _enrolled(job: dict[str, Any], recording: Recording, pack: Pack) -> Enrolmen
     backend_name = "onnxruntime" if is_exported else "torch"
     config = EngineConfig(backend=backend_name, pack=pack.path, num_slots=1)
     backend = create_backend(backend_name, pack, config)
-    enroller = Enroller(
-        backend.reference,
-        Frontend(pack.symbol_set),
-        pack.config,
-        prompts=pack.info.prompts,
-    )
+    enroller = Enroller.of_pack(backend.reference, Frontend(pack.symbol_set), pack)
     prompt = Prompt(recording, job["text"], Language(job["lang"]))
     return enroller.enroll(prompt, denoise=bool(job["denoise"]))
 

@@ -68,12 +68,7 @@ def clone_voices(
     pack = load_pack(settings.pack)
     config = EngineConfig(backend=settings.backend, pack=pack.path, num_slots=1)
     backend = create_backend(settings.backend, pack, config)
-    enroller = Enroller(
-        backend.reference,
-        Frontend(pack.symbol_set),
-        pack.config,
-        prompts=pack.info.prompts,
-    )
+    enroller = Enroller.of_pack(backend.reference, Frontend(pack.symbol_set), pack)
     store = VoiceStore(voices_dir)
     names = {}
     for speaker, rec in speakers.items():

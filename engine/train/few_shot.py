@@ -111,7 +111,8 @@ def tune(work: Path, base: Pack, plan: FewShot, progress: Progress) -> Tuned:
         stage = AcousticStage(config, settings, loop, data.train, acoustic_weights)
         check = None
         if data.check is not None:
-            check = AcousticStage(config, settings, loop, data.check, acoustic_weights)
+            plain = replace(settings, adversarial_weight=0.0, judges_alone=0)
+            check = AcousticStage(config, plain, loop, data.check, acoustic_weights)
         folder = work / "acoustic"
         outcomes["acoustic"] = _watched(folder, stage, check, loop, plan, progress)
         acoustic_weights = best_weights(folder)
@@ -193,12 +194,7 @@ def enrol(backend: Backend, pack: Pack, store: FeatureStore, name: str, consent:
     Raises:
         VoiceError: No utterance is fit to be a reference; says what is wrong with the last.
     """
-    enroller = Enroller(
-        backend.reference,
-        Frontend(pack.symbol_set),
-        pack.config,
-        prompts=pack.info.prompts,
-    )
+    enroller = Enroller.of_pack(backend.reference, Frontend(pack.symbol_set), pack)
     ranked = _ranked(store, pack.sample_rate_hz)
     if not ranked:
         low, high = _PROMPT_S

@@ -182,11 +182,11 @@ def test_without_words_there_is_no_prompt(frontend: Frontend) -> None:
 
 
 def test_a_model_without_prompts_takes_the_timbre_only(frontend: Frontend) -> None:
-    """The words are checked all the same, and left out."""
+    """The words are checked all the same, and left out; its silence stands for the prompt."""
     config = ModelConfig("v2", T2SConfig(), AcousticConfig())
-    enroller = Enroller(_Recorder(), frontend, config, prompts=False)
+    enroller = Enroller(_Recorder(), frontend, config, prompts=False, lead_in=(7, 7))
     style = enroller.enroll(_prompt(speechlike(4))).style
-    assert len(style.prompt_tokens) == len(style.prompt_phoneme_ids) == 0
+    assert style.prompt_tokens.tolist() == [7, 7] and len(style.prompt_phoneme_ids) == 0
     assert style.transcript == "" and len(style.vector) == 2
     with pytest.raises(VoiceError, match="phonemes for"):
         enroller.enroll(_prompt(speechlike(4), "今天天气非常好" * 20))

@@ -90,8 +90,11 @@ def test_a_number_that_a_later_version_adds_keeps_the_fingerprint(
 def test_a_pack_may_say_how_it_is_sampled(pack: Pack, tmp_path: Path) -> None:
     """What is written comes back; a pack without the key has upstream's, a bad value is named."""
     own = Sampling(temperature=0.8, repetition_penalty=1.05)
-    made = write_pack(tmp_path / "own", replace(INFO, sampling=own, prompts=False), CONFIG, PARTS)
+    made = write_pack(
+        tmp_path / "own", replace(INFO, sampling=own, prompts=False, lead_in=(3, 1)), CONFIG, PARTS
+    )
     assert not made.info.prompts and pack.info.prompts
+    assert made.info.lead_in == (3, 1) and pack.info.lead_in == ()
     assert (made.sampling, made.fingerprint) == (own, pack.fingerprint)
     manifest = made.path / "pack.json"
     data = json.loads(manifest.read_text())
