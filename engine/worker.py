@@ -320,10 +320,11 @@ class Worker:
     def _views(self) -> list[JobView]:
         """Describe all jobs, each with the moment its listener runs out of audio."""
         views = []
+        now_s = self._clock()
         ahead_s: dict[str, float] = {}  # audio an utterance's earlier sentences still have to give
         for job in self._jobs.values():
             rest_s = ahead_s.get(job.job.utterance_id, 0.0)
-            views.append(job.view(job.clock.end_s + rest_s))
+            views.append(job.view(job.clock.deadline_s(now_s) + rest_s))
             ahead_s[job.job.utterance_id] = rest_s + job.expected_rest_s
         return views
 
@@ -332,13 +333,14 @@ class Worker:
 
         Describing all of them for every chunk would cost more than the chunk, with hundreds.
         """
+        now_s = self._clock()
         heads: dict[str, Job] = {}
         for job in self._jobs.values():
             head = heads.setdefault(job.job.utterance_id, job)
             if job.job.sentence_index < head.job.sentence_index:
                 heads[job.job.utterance_id] = job
         return [
-            job.view(job.clock.end_s)
+            job.view(job.clock.deadline_s(now_s))
             for utterance, job in heads.items()
             if job.chunks and utterance not in self._in_vocoder
         ]
