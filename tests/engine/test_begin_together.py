@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from engine.chunking import Chunk, ChunkSchedule
 from engine.config import EngineConfig
 from engine.job import Job
 from engine.messages import Event, Spoken
+from engine.model_config import AcousticConfig
 from engine.playout import PlayoutClock
 from engine.types import FRAMES_PER_TOKEN
 from engine.voice_source import VoiceTable
@@ -25,9 +26,11 @@ from tests.engine.virtual_cores import VirtualCores
 # Milliseconds of CPU on one thread, measured on the bundled nano; sampling and the Python around a
 # call are in them.
 PREFILL_MS = 5.5
+TEXT_MS = 1.6
 STEP_MS = (2.2, 2.3, 2.8, 3.0, 3.4, 3.7, 4.3, 4.7)  # by rows
 # Nano's Chinese sentences begin with 0.44 s of silence, and so do these; 5 s of speech follow.
 SCRIPT = FakeScript(tokens_per_phoneme=11, silent_tokens=11)
+NANO = AcousticConfig(latent_dim=4, span_back=24, span_ahead=2)  # waits for 7 tokens beyond a chunk
 WAY_S = 0.003  # from the engine to the listener
 # What is left of two cores for the lanes, beside the server, the listeners and shared caches.
 CORES = 1.2
@@ -37,8 +40,8 @@ def vocode_ms(chunk: Chunk, start: int) -> float:
     """Return the cost of a chunk that begins at a token: prior, flow, decoder by their lengths."""
     window = len(chunk.tokens) - max(0, start - 50)
     frames = FRAMES_PER_TOKEN * chunk.num_new
-    halo, begin = (20, 1.2) if start else (0, 1.6)
-    return 4.2 + 0.11 * window + 0.032 * (frames + 14 + halo) + begin + 3.0 + 0.19 * frames
+    halo, more = (20, 1.2) if start else (0, 0.0)
+    return 7.2 + more + 0.11 * window + 0.032 * (frames + 14 + halo) + 0.19 * frames
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,13 @@ class Lanes:
     def __init__(self, cores: VirtualCores) -> None:
         self.cores = cores
         self.pieces: dict[int, list[Piece]] = {}
+        self.calls: list[str] = []
         self.num_over = 0
+        backend = FakeBackend(SCRIPT)
+        backend.config = replace(backend.config, acoustic=NANO)
         config = EngineConfig(backend="fake", num_slots=8)
         self.worker = Worker(
-            FakeBackend(SCRIPT),
+            backend,
             VoiceTable(fake_voices()),
             config,
             self._hear,
@@ -67,6 +73,7 @@ class Lanes:
         self._take(
             _prefill=lambda job: PREFILL_MS,
             _decode=lambda jobs: STEP_MS[len(jobs) - 1],
+            _encode_text=lambda job: TEXT_MS,
             _vocode=_cost_of_chunk,
         )
         for step in (self.worker._semantic_step, *2 * [self.worker._acoustic_step]):
@@ -76,7 +83,8 @@ class Lanes:
         for name, cost in costs.items():
             real = getattr(self.worker, name)
 
-            def call(*args: Any, real: Any = real, cost: Any = cost) -> Any:
+            def call(*args: Any, name: str = name, real: Any = real, cost: Any = cost) -> Any:
+                self.calls.append(name)
                 self.cores.work(cost(*args) / 1000)
                 return real(*args)
 
@@ -94,9 +102,9 @@ def _cost_of_chunk(job: Job, chunk: Chunk) -> float:
     return vocode_ms(chunk, job.num_spoken - chunk.num_new)
 
 
-def listen(num: int) -> list[Heard]:
+def listen(num: int, lanes: Lanes | None = None) -> list[Heard]:
     """Begin so many utterances 3 ms after each other and return what their listeners hear."""
-    lanes = Lanes(VirtualCores(CORES))
+    lanes = lanes or Lanes(VirtualCores(CORES))
     begun: dict[int, float] = {}
     for number in range(num):
         job = make_job(utterance=f"u{number}")
@@ -124,6 +132,14 @@ def test_the_newcomer_does_not_wait_where_nobody_runs_dry() -> None:
     alone, two = listen(1), listen(2)
     assert alone[0].first_s < 0.1
     assert max(one.first_s for one in two) < 1.5 * alone[0].first_s
+
+
+def test_the_text_is_encoded_while_the_first_tokens_are_made() -> None:
+    """Once, by an idle lane: the first chunk finds it there."""
+    lanes = Lanes(VirtualCores(CORES))
+    listen(1, lanes)
+    assert lanes.calls.count("_encode_text") == 1
+    assert lanes.calls.index("_encode_text") < lanes.calls.index("_decode")
 
 
 def test_they_would_hear_gaps_if_late_newcomers_went_first(monkeypatch: pytest.MonkeyPatch) -> None:
