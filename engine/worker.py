@@ -21,6 +21,7 @@ from dataclasses import replace
 import numpy as np
 
 from engine.backends.base import Backend
+from engine.backends.memory import trim
 from engine.bert_features import phoneme_bert
 from engine.chunking import Chunk
 from engine.client import EngineInfo, EngineStats, VoiceInfo
@@ -259,7 +260,10 @@ class Worker:
                     self._note_vocode_cost(chunk.num_new, elapsed)
                 if spoken is not None:
                     self._speak(job, spoken)
+            is_idle = not self._jobs
             self._changed.notify_all()
+        if is_idle:
+            trim()  # what the last chunks needed goes back: 0.3 ms, 3.5 MB of nano's
         return True
 
     # ── network calls, outside the lock ─────────────────────────────────────────────────────────
