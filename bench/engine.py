@@ -38,7 +38,7 @@ from engine.types import (
     SynthesisParams,
     Word,
 )
-from engine.vocoding import SETTINGS, VocoderStream
+from engine.vocoding import VocoderStream, lookahead
 from engine.voices import PackVoices
 
 BATCHES = (1, 2, 4, 8, 16)
@@ -106,9 +106,11 @@ def chunk_costs(backend: Backend, style: Style, *, chunks: int, chunk_tokens: in
     """Return seconds of each vocoder step of one long sentence in balanced mode."""
     tokens = _some_tokens(backend, (chunks + 2) * chunk_tokens)
     stream = _vocoder(backend, style, StreamMode.BALANCED, 120)
+    ahead = lookahead(StreamMode.BALANCED, backend.config.acoustic)
+    assert ahead is not None
     times = []
     for index in range(chunks):
-        known = (index + 1) * chunk_tokens + (SETTINGS[StreamMode.BALANCED].lookahead_tokens or 0)
+        known = (index + 1) * chunk_tokens + ahead[1]
         started = time.perf_counter()
         stream.step(tokens[:known], chunk_tokens, final=False)
         times.append(time.perf_counter() - started)

@@ -42,7 +42,7 @@ from engine.types import (
     SynthesisParams,
     Word,
 )
-from engine.vocoding import SETTINGS, VocoderStream, lookahead
+from engine.vocoding import VocoderStream, lookahead
 from engine.voices import PackVoices
 
 _SEED = 1
@@ -88,12 +88,12 @@ def mode_table(backend: Backend, style: Style, material: Material) -> list[ModeR
     for mode in StreamMode:
         samples, _, first_s = _stream(backend, style, mode, material, ChunkSchedule())
         many, joins, _ = _stream(backend, style, mode, material, _SMALL_CHUNKS)
-        settings = SETTINGS[mode]
+        ahead = lookahead(mode, backend.config.acoustic)
         rows.append(
             ModeRow(
                 mode=str(mode),
-                lookahead_tokens=settings.lookahead_tokens,
-                first_lookahead_tokens=settings.first_lookahead_tokens,
+                lookahead_tokens=None if ahead is None else ahead[1],
+                first_lookahead_tokens=None if ahead is None else ahead[0],
                 snr_db=snr_db(whole, samples),
                 log_spectral_distance_db=log_spectral_distance(whole, samples),
                 seam_score=seam_score(many, joins),
@@ -162,9 +162,8 @@ async def _first_packets(
                 seconds, cpu_s, num_tokens = await _until_first_chunk(engine, job)
                 times.append(seconds)
                 cpu_times.append(cpu_s)
-                ahead = lookahead(mode)
-                first = config.schedule.size(0, 0)
-                steps = num_tokens if ahead is None else min(num_tokens, first + ahead[0])
+                ahead, first = row.first_lookahead_tokens, config.schedule.size(0, 0)
+                steps = num_tokens if ahead is None else min(num_tokens, first + ahead)
             measured.append(
                 replace(
                     row,
@@ -195,7 +194,8 @@ def _stream(
 ) -> tuple[FloatArray, list[int], float]:
     """Return samples, the first sample of each chunk but the first, and the first step's time."""
     stream = _vocoder(backend, style, mode, material)
-    plan = ChunkPlan(schedule, sentence_index=0, lookahead=lookahead(mode))
+    ahead = lookahead(mode, backend.config.acoustic)
+    plan = ChunkPlan(schedule, sentence_index=0, lookahead=ahead)
     parts: list[FloatArray] = []
     first_s = 0.0
     for chunk in plan.cut(material.tokens.tolist(), is_complete=True):

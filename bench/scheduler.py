@@ -175,7 +175,7 @@ class Simulation:
                     job.view.sentence_index,
                     job.view.utterance_id,
                     job.phase,
-                    job.clock.end_s + rest,
+                    job.clock.deadline_s(self._now) + rest,
                     missing,
                     wanted,
                     job.clock.lead_s(self._now) < self._load.credit_s,

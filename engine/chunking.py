@@ -1,9 +1,14 @@
 """How a sentence's tokens are cut into chunks: small first, then larger and larger.
 
 A small chunk leaves sooner but spends more on context: the prior sees the history once per chunk,
-flow and decoder repeat their halos. So chunks grow. Sizes depend on the position in the sentence
-and on nothing else: where a sentence is cut decides what the prior encoder sees, so a size that
-followed the clock would make a sentence sound different on a busy server.
+flow and decoder repeat their halos. So chunks grow; only the third of an utterance is as long as
+the second, because models begin with silence, which is left out: often the end of the second chunk
+is all the listener has in hand while the third one is made.
+
+Sizes depend on the position in the sentence and on nothing else: where a sentence is cut decides
+what the prior encoder sees, so a size that followed the clock would make a sentence sound different
+on a busy server. A tail shorter than the lookahead goes with the chunk before it, which had to wait
+for the sentence's end anyway.
 
 Each chunk may be `growth` times as long as the one before, so an engine that needs less than
 1 / growth of real time always has the next chunk before the last one has been played.
@@ -27,7 +32,7 @@ class ChunkSchedule:
     first_tokens: int = 5  # of an utterance: the listener waits
     next_first_tokens: int = 10  # of its later sentences: something is still playing
     max_tokens: int = 50
-    growth: float = 1.6
+    growth: float = 1.7
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -43,9 +48,11 @@ class ChunkSchedule:
 
     def size(self, chunk_index: int, sentence_index: int) -> int:
         """Return the size of a sentence's chunk, both counted from 0."""
-        first = self.first_tokens if sentence_index == 0 else self.next_first_tokens
+        first, times = self.next_first_tokens, chunk_index
+        if sentence_index == 0:
+            first, times = self.first_tokens, chunk_index - (chunk_index > 1)
         # Beyond this many chunks every growth > 1 has reached the maximum.
-        return min(self.max_tokens, round(first * self.growth ** min(chunk_index, 64)))
+        return min(self.max_tokens, round(first * self.growth ** min(times, 64)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +109,9 @@ class ChunkPlan:
             if known > len(tokens):
                 if not is_complete:
                     break
-                end, known = min(end, len(tokens)), len(tokens)
+                known = len(tokens)
+                if self._lookahead is not None or end > known:
+                    end = known  # with the tail; without a lookahead everything would be one
                 chunk = Chunk(_array(tokens), end - self.num_planned, True, end == len(tokens))
             else:
                 # Cut where it would have been cut had the later tokens not been known yet.

@@ -13,6 +13,7 @@ from engine.collapse import Collapse, CollapseGuard, token_limit
 from engine.errors import TextError
 from engine.leading_silence import LeadingSilence, kept_ms
 from engine.limiter import limit
+from engine.model_config import ModelConfig
 from engine.noise import exponential
 from engine.playout import PlayoutClock
 from engine.sampling import Sampler
@@ -47,13 +48,14 @@ class Job:
         style: Style,
         clock: PlayoutClock,
         *,
-        vocab_size: int,
+        config: ModelConfig,
         max_positions: int,
         schedule: ChunkSchedule,
     ) -> None:
         """Begin waiting.
 
         Args:
+            config: Of the model that speaks.
             schedule: Sizes of its chunks.
             max_positions: What a slot holds; fewer tokens are made if they would not fit.
 
@@ -66,7 +68,7 @@ class Job:
         self.phase = Phase.WAITING
         self.slot: int | None = None
         self.tokens: list[int] = []
-        self.vocoder: VocoderStream | None = None  # made by the acoustic lane with the first chunk
+        self.vocoder: VocoderStream | None = None  # made by an acoustic lane
         self.chunks: deque[Chunk] = deque()  # cut and waiting for the acoustic lane
         self.num_spoken = 0  # tokens given out as audio or being vocoded
         self.busy_s = 0.0  # the networks' time for it that no chunk has told yet
@@ -77,7 +79,7 @@ class Job:
         self.collapse: Collapse | None = None
         self._silence: LeadingSilence | None = None  # begun with the first vocoder step
         self._unheard: list[VocoderOutput] = []  # steps without samples of their own yet
-        self._vocab_size = vocab_size
+        self._vocab_size = config.t2s.vocab_size
         room = max_positions - self.prefill_size
         if room < 1:
             raise TextError(
@@ -91,7 +93,7 @@ class Job:
         self._plan = ChunkPlan(
             schedule,
             sentence_index=job.sentence_index,
-            lookahead=lookahead(job.params.mode),
+            lookahead=lookahead(job.params.mode, config.acoustic),
         )
 
     def _new_sampler(self) -> Sampler:

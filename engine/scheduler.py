@@ -6,7 +6,7 @@ decode steps) and the *acoustic* lane (vocoder steps). Each asks for its next pi
 The rule is least slack first. A job's deadline is the moment its listener runs out of audio
 (`engine.playout`), its slack the deadline less the work still needed until its next chunk. So a
 new utterance goes before streams that are seconds ahead, a stream about to run dry goes before a
-new utterance that can still wait, and nobody waits for ever, because slack only shrinks.
+new utterance, late or not, and nobody waits for ever: a second late, slack only shrinks.
 
 A prefill stops all rows while it runs. Holding one back until no running stream becomes late by it
 was tried in `bench scheduler` (0.1 and 0.3 s of prefill, 8 to 48 sessions): within capacity it

@@ -26,9 +26,9 @@ def feed(steps: list[int], total: int, lookahead: tuple[int, int] | None) -> lis
 
 
 def test_sizes_grow_to_the_maximum() -> None:
-    """4, 8, 16, 20, 20; a later sentence of the utterance begins larger."""
-    assert [SCHEDULE.size(index, 0) for index in range(5)] == [4, 8, 16, 20, 20]
-    assert SCHEDULE.size(0, 1) == 8
+    """The third chunk is as long as the second; a later sentence of the utterance begins larger."""
+    assert [SCHEDULE.size(index, 0) for index in range(6)] == [4, 8, 8, 16, 20, 20]
+    assert [SCHEDULE.size(index, 1) for index in range(4)] == [8, 16, 20, 20]
     assert SCHEDULE.size(10**6, 0) == 20
 
 
@@ -56,6 +56,13 @@ def test_every_token_is_spoken_once_and_the_last_chunk_says_so() -> None:
         assert chunks[-1].is_complete
 
 
+def test_a_tail_shorter_than_the_lookahead_goes_with_the_chunk_before_it() -> None:
+    """Both had to wait for the end; with one token more the chunk left before it."""
+    assert [chunk.num_new for chunk in feed([], 14, (2, 3))] == [4, 10]
+    assert [chunk.num_new for chunk in feed([], 15, (2, 3))] == [4, 8, 3]
+    assert [chunk.num_new for chunk in feed([], 5, (2, 3))] == [5]
+
+
 @pytest.mark.parametrize("lookahead", [(2, 3), (5, 5), None])
 def test_the_cut_does_not_depend_on_how_fast_tokens_come(
     lookahead: tuple[int, int] | None,
@@ -75,7 +82,7 @@ def test_without_streaming_nothing_is_cut_before_the_end() -> None:
     cutter = plan(None)
     assert cutter.cut(list(range(500)), is_complete=False) == []
     chunks = cutter.cut(list(range(30)), is_complete=True)
-    assert [chunk.num_new for chunk in chunks] == [4, 8, 16, 2]
+    assert [chunk.num_new for chunk in chunks] == [4, 8, 8, 10]
     assert all(chunk.is_complete and len(chunk.tokens) == 30 for chunk in chunks)
 
 

@@ -9,6 +9,7 @@ from engine.chunking import ChunkSchedule
 from engine.collapse import MAX_EQUAL_RUN, Collapse, token_limit
 from engine.errors import TextError
 from engine.job import MAX_RETRIES, Job
+from engine.model_config import AcousticConfig, ModelConfig, T2SConfig
 from engine.playout import PlayoutClock
 from engine.scheduler import Phase
 from engine.types import FloatArray, Language, StreamMode, Style, SynthesisParams
@@ -17,6 +18,7 @@ from tests.engine.jobs import make_job
 
 VOCAB = 33
 EOS = VOCAB - 1
+CONFIG = ModelConfig(family="fake", t2s=T2SConfig(vocab_size=VOCAB), acoustic=AcousticConfig())
 STYLE = Style(
     prompt_phoneme_ids=np.array([1, 2], np.int64),
     prompt_tokens=np.array([3, 4, 5], np.int64),
@@ -34,7 +36,7 @@ def start(
         make_job(*range(20, 20 + phonemes), params=SynthesisParams(top_k=1, mode=mode)),
         STYLE,
         PlayoutClock(0.0, first_audio_s=0.25),
-        vocab_size=VOCAB,
+        config=CONFIG,
         max_positions=max_positions,
         schedule=ChunkSchedule(),
     )

@@ -7,8 +7,9 @@ import pytest
 
 from engine.backends.base import PriorStats, TextEncoding
 from engine.backends.fake import FakeAcoustic, FakeScript
+from engine.model_config import AcousticConfig
 from engine.types import FloatArray, IntArray, StreamMode, SynthesisParams
-from engine.vocoding import SETTINGS, VocoderStream, lookahead
+from engine.vocoding import VocoderStream, lookahead
 from tests.engine.jobs import phonemes_of
 
 CHUNK = 25
@@ -56,14 +57,25 @@ def tokens_of(count: int, *, seed: int = 0) -> IntArray:
     return np.random.default_rng(seed).integers(0, 1000, count)
 
 
+def test_a_model_that_attends_to_everything_waits_for_fewer_tokens() -> None:
+    """There more lookahead buys little; one that sees a bounded span waits for nearly all of it."""
+    everything, bounded = AcousticConfig(), AcousticConfig(span_back=24, span_ahead=2)
+    assert lookahead(StreamMode.BALANCED, everything) == (4, 4)
+    assert lookahead(StreamMode.BALANCED, bounded) == (7, 7)
+    for config in (everything, bounded):
+        assert lookahead(StreamMode.EXACT, config) is None
+        assert lookahead(StreamMode.FAST, config) == (2, 4)
+
+
 @pytest.mark.parametrize("speed", [1.0, 1.25])
 @pytest.mark.parametrize("mode", [StreamMode.BALANCED, StreamMode.FAST])
 def test_the_fortieth_chunk_costs_what_the_third_does(mode: StreamMode, speed: float) -> None:
     """Every network is given as much, and the text is encoded once."""
     model = Counting()
     stream = start(model, mode, speed=speed)
-    ahead = SETTINGS[mode].lookahead_tokens
-    assert ahead is not None
+    found = lookahead(mode, AcousticConfig())
+    assert found is not None
+    ahead = found[1]
     tokens = tokens_of(NUM_CHUNKS * CHUNK + ahead)
     costs = []
     for end in range(CHUNK, NUM_CHUNKS * CHUNK + 1, CHUNK):
@@ -89,7 +101,7 @@ def test_the_whole_sentence_is_not_looked_at_again_for_every_chunk() -> None:
 @pytest.mark.parametrize("mode", [StreamMode.BALANCED, StreamMode.FAST])
 def test_a_frame_that_left_does_not_depend_on_what_came_later(mode: StreamMode) -> None:
     """Two sentences alike up to the lookahead sound alike up to there, and then differ."""
-    ahead = lookahead(mode)
+    ahead = lookahead(mode, AcousticConfig())
     assert ahead is not None
     known = 40 + max(ahead)
     one = tokens_of(100)

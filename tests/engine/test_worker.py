@@ -122,6 +122,23 @@ def test_no_memory_is_a_refusal_of_that_sentence(
     engine.check_well()
 
 
+def test_memory_goes_back_when_the_last_sentence_is_spoken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once for both: not while another one is open."""
+    trims: list[int] = []
+    engine = Engine()
+    monkeypatch.setattr("engine.worker.trim", lambda: trims.append(len(engine.worker._jobs)))
+    jobs = [make_job(utterance=f"u{n}") for n in range(2)]
+    for job in jobs:
+        engine.worker.submit(job)  # before the lanes start, so that both are open together
+    engine.worker.start()
+    for job in jobs:
+        engine.outcome(job)
+    engine.worker.close()
+    assert trims == [0]
+
+
 def test_more_sentences_than_the_engine_holds_are_refused() -> None:
     """The limit counts those that wait; what was taken is spoken."""
     engine = Engine(max_jobs=3)
