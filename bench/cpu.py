@@ -311,19 +311,16 @@ def decoder_calls(pack: Pack) -> dict[str, Call]:
 
 def _openvino_calls(pack: Pack, inputs: list[Array]) -> dict[str, Call]:
     try:
-        import openvino
-
         from engine.backends.openvino_backend import compile_graph, has_bfloat16, whole_model
     except ImportError:
         return {}
     folder, record, weights = _graph(pack, "decoder", "fp32")
     blob = whole_model(folder / record.file, weights)
-    core = openvino.Core()
     feed = dict(zip(record.inputs, inputs, strict=True))
     calls: dict[str, Call] = {}
     for name, half in (("openvino fp32", False), ("openvino bf16", True)):
-        if not half or has_bfloat16(core):
-            graph = compile_graph(core, blob, "decoder", threads=1, half=half)
+        if not half or has_bfloat16():
+            graph = compile_graph(blob, "decoder", threads=1, half=half)
             calls[name] = lambda graph=graph: graph.run(None, feed)  # type: ignore[misc]
     return calls
 

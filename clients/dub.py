@@ -30,6 +30,7 @@ from clients.subtitles import Cue, format_srt, parse_script, parse_srt
 
 EXIT_OK, EXIT_SERVER, EXIT_ARGUMENTS, EXIT_CONNECTION = 0, 1, 2, 3
 _DEFAULT_URL = "ws://127.0.0.1:8080"
+_AUDIO_SUFFIXES = (".wav", ".mp3", ".opus", ".ogg", ".flac")
 _LATE_S = 0.05  # moved by less is not worth a word
 
 
@@ -80,6 +81,8 @@ def _check(args: argparse.Namespace) -> FitLimits:
         raise ValueError(f"--lufs is {args.lufs}, valid: -40 to -5")
     if not 0 <= args.gap <= 60:
         raise ValueError(f"--gap is {args.gap}, valid: 0 to 60 seconds")
+    if args.out.suffix.lower() in _AUDIO_SUFFIXES and not args.out.is_dir():
+        raise ValueError(f"--out is a folder, not {args.out}; --track writes one file into it")
     return FitLimits(args.speed, args.min_speed, args.max_speed)
 
 

@@ -123,8 +123,6 @@ class _Figures:
 async def _say(args: argparse.Namespace) -> int:
     figures = _Figures()
     async with StreamClient(args.url, args.token) as client:
-        if client.ready.notice and not args.quiet:
-            print(f"note: {client.ready.notice}", file=sys.stderr)
         context = await client.open(**_settings(args))
         sender = asyncio.create_task(_send(context, args.text, figures), name="say-sender")
         try:
@@ -134,6 +132,8 @@ async def _say(args: argparse.Namespace) -> int:
             with contextlib.suppress(asyncio.CancelledError):
                 await sender
     if not args.quiet and done is not None:
+        if client.ready.notice:
+            print(f"note: {client.ready.notice}", file=sys.stderr)
         for line in figures.lines(done):
             print(line, file=sys.stderr if args.out == STDOUT else sys.stdout)
         if args.out is None and not args.play:
@@ -222,20 +222,23 @@ class _Output:
         self._target: str | None = args.out
         self._is_played: bool = args.play
         self._stack = AsyncExitStack()
+        self._started: ContextStarted | None = None
         self._sink: PacketSink | None = None
         self._player: Player | None = None
 
     async def start(self, started: ContextStarted) -> None:
-        """Open both, anew after a reconnection: no packet came before it."""
+        """Start the player, anew after a reconnection: no packet came before it."""
         await self._stack.aclose()
-        if self._target is not None:
-            stream = self._stack.enter_context(_opened(self._target))
-            self._sink = open_sink(stream, self._target, started)
+        self._started = started
         if self._is_played:
             self._player = await Player.start(started)
             self._stack.push_async_callback(self._player.stop)
 
     async def add(self, packet: AudioPacket) -> None:
+        if self._sink is None and self._target is not None and self._started is not None:
+            # Only now: a refused text leaves the file of that name as it was.
+            stream = self._stack.enter_context(_opened(self._target))
+            self._sink = open_sink(stream, self._target, self._started)
         if self._sink is not None:
             self._sink.add(packet)
         if self._player is not None:

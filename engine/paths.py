@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import CheckpointError
+from engine.hub import VERSIONS
 
 BUNDLED = Path(__file__).parent / "bundled"
 DEFAULT = "nano"  # the pack that speaks when none is chosen
@@ -46,6 +47,8 @@ class Paths:
             return folder
         listing = ", ".join(there) or "none; make one with: sovits-live model import --help"
         wanted = f"there is no pack {name!r}" if name else "several packs, choose with --pack"
+        if name in VERSIONS:
+            raise CheckpointError(f"{wanted}; fetch it with: sovits-live model pull {name}")
         raise CheckpointError(
             f"{wanted if there else 'no pack is installed'}; there are: {listing}"
         )

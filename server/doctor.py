@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import platform
 import socket
@@ -20,12 +21,10 @@ from server import libopus
 from server.runtime import installed_version
 
 _MIN_PYTHON = (3, 11)
-# What each extra adds, and the import that shows that it is there.
+# What each extra adds, and the import that shows that it is there; backends and languages have
+# lines of their own.
 _EXTRAS = {
-    "torch": ("torch", "the reference backend"),
     "export": ("onnxscript", "writing the ONNX graphs of a pack"),
-    "openvino": ("openvino", "a faster decoder on some CPUs"),
-    "gpu": ("tensorrt_rtx", "TensorRT on an NVIDIA GPU"),
     "formats": ("av", "references in M4A, AAC, WebM and video files"),
     "zh-g2pw": ("opencc", "Chinese polyphones by g2pW"),
     "train": ("matplotlib", "training and fine-tuning"),
@@ -84,7 +83,7 @@ def check_backends(chosen: str) -> Iterator[Finding]:
     for name, entry in BACKENDS.items():
         if name != chosen:
             # Importing torch takes seconds; whether it works matters where it is chosen.
-            if all(map(_is_installed, entry.packages)):
+            if all(map(_is_installed, entry.packages)) and _has_distribution(entry.distribution):
                 yield Finding(Status.OK, "backend", f"{name}: installed, not chosen")
             else:
                 yield Finding(Status.MISSING, "backend", f"{name}: not installed", entry.install)
@@ -102,6 +101,10 @@ def _is_installed(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:  # the package around it is not there
         return False
+
+
+def _has_distribution(name: str) -> bool:
+    return not name or any(importlib.metadata.distributions(name=name))
 
 
 def _runtime(name: str) -> str:

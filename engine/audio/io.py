@@ -75,7 +75,7 @@ def read_audio(
     try:
         samples, rate_hz = _decode_soundfile(data, name, limits)
     except soundfile.LibsndfileError as error:
-        samples, rate_hz = _decode_av(data, name, limits, str(error))
+        samples, rate_hz = _decode_av(data, name, limits, error.error_string.rstrip("."))
     if not len(samples):
         raise VoiceError(f"{name} holds no audio", code="bad_reference")
     if not np.isfinite(samples).all():

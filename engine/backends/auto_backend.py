@@ -44,16 +44,13 @@ def create(pack: Pack, options: BackendOptions) -> OnnxBackend:
 
 def time_decoders(pack: Pack, manifest: ExportManifest, threads: int) -> dict[str, float]:
     """Return the best CPU seconds of a decoder call in each runtime; rounds alternate."""
-    import openvino
-
     from engine.backends.openvino_backend import compile_graph, has_bfloat16, whole_model
 
     record = manifest.record("decoder", "fp32")
     session = graph_opener(pack, manifest)("decoder", threads)
-    core = openvino.Core()
     path = check_file(pack.path / "onnx", record)
     blob = whole_model(path, GraphWeights(pack).load(record.weights))
-    compiled = compile_graph(core, blob, "decoder", threads=threads, half=has_bfloat16(core))
+    compiled = compile_graph(blob, "decoder", threads=threads, half=has_bfloat16())
     lengths = {"before": 0, "after": 0}  # context: a graph may take none
     inputs: dict[str, Array] = {}
     for value in session.get_inputs():

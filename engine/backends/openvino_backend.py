@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import openvino
@@ -60,8 +61,7 @@ class OpenvinoBackend(OnnxBackend):
         Raises:
             CheckpointError: As there, or OpenVINO cannot read the decoder.
         """
-        core = openvino.Core()
-        self._half = has_bfloat16(core)
+        self._half = has_bfloat16()
         threads = options.acoustic_threads
         open_graph = graph_opener(pack, manifest)
         graphs: dict[str, Any] = {
@@ -70,7 +70,7 @@ class OpenvinoBackend(OnnxBackend):
         record = manifest.record(_OURS, "fp32")
         weights = GraphWeights(pack).load(record.weights)
         blob = whole_model(check_file(pack.path / "onnx", record), weights)
-        graphs[_OURS] = compile_graph(core, blob, _OURS, threads=threads, half=self._half)
+        graphs[_OURS] = compile_graph(blob, _OURS, threads=threads, half=self._half)
         return OnnxAcoustic(acoustic_sizes(pack.config, manifest), **graphs)
 
     def describe(self) -> dict[str, str]:
@@ -88,9 +88,20 @@ def create(pack: Pack, options: BackendOptions) -> OpenvinoBackend:
     return OpenvinoBackend(pack, options)
 
 
-def has_bfloat16(core: Any) -> bool:
+@cache
+def shared_core() -> Any:
+    """Return this process' OpenVINO, which is never let go.
+
+    Its CPU plugin replaces the signal stack of the thread that loads it, and unmaps that stack when
+    it is destroyed, be it in another thread: the first one then dies of the next signal, SIGTERM
+    too, without a word (2026.4; see tests/engine/backends/test_openvino_backend.py).
+    """
+    return openvino.Core()
+
+
+def has_bfloat16() -> bool:
     """Tell whether the processor computes in bfloat16 itself."""
-    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in shared_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def whole_model(path: Any, weights: Mapping[str, Array]) -> bytes:
@@ -106,7 +117,7 @@ def whole_model(path: Any, weights: Mapping[str, Array]) -> bytes:
     return blob
 
 
-def compile_graph(core: Any, blob: bytes, name: str, *, threads: int, half: bool) -> OpenvinoGraph:
+def compile_graph(blob: bytes, name: str, *, threads: int, half: bool) -> OpenvinoGraph:
     """Return a compiled graph.
 
     Args:
@@ -122,6 +133,7 @@ def compile_graph(core: Any, blob: bytes, name: str, *, threads: int, half: bool
         "PERFORMANCE_HINT": "LATENCY",
     }
     try:
+        core = shared_core()
         return OpenvinoGraph(core.compile_model(core.read_model(blob), "CPU", settings))
     except RuntimeError as error:
         raise CheckpointError(f"OpenVINO cannot open graph {name}: {error}") from error

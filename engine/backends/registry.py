@@ -52,11 +52,13 @@ class BackendEntry:
         module: Has `create(pack, options) -> Backend`.
         packages: Its import names, checked one by one.
         install: The command that brings them.
+        distribution: What has to be installed where another brings the same import name.
     """
 
     module: str
     packages: tuple[str, ...]
     install: str
+    distribution: str = ""
 
 
 BACKENDS: Mapping[str, BackendEntry] = {
@@ -67,7 +69,10 @@ BACKENDS: Mapping[str, BackendEntry] = {
         "engine.backends.onnx_backend", ("onnxruntime",), "pip install onnxruntime"
     ),
     "onnxruntime_cuda": BackendEntry(
-        "engine.backends.onnx_cuda_backend", ("onnxruntime",), "pip install onnxruntime-gpu"
+        "engine.backends.onnx_cuda_backend",
+        ("onnxruntime",),
+        "pip install onnxruntime-gpu",
+        distribution="onnxruntime-gpu",
     ),
     "openvino": BackendEntry(
         "engine.backends.openvino_backend",

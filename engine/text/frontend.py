@@ -35,6 +35,7 @@ _MIN_CLAUSE_CHARS = 4
 _MIN_PHONEMES = 6
 _MIN_ENGLISH_PHONEMES = 4
 _MAX_CHARS = 2000  # far above any sentence the splitter cuts; BERT reads 510
+_OFFICIAL = "v2ProPlus"  # the fetchable pack that speaks every language we have a frontend for
 _SAMPLES = {Language.JA: "日本の3月。", Language.KO: "한국의 3월.", Language.YUE: "香港嘅3月。"}
 _NEUTRAL_WORD = "word"  # stands where an override gives the phones, so that no rule touches it
 
@@ -117,7 +118,10 @@ class Frontend:
             self._table.require(needed)
             if needed not in self._spoken:
                 able = ", ".join(sorted(self._spoken))
-                raise TextError(f"this model speaks {able}, not {needed}; use one that does")
+                raise TextError(
+                    f"this model speaks {able}, not {needed}; use one that does:"
+                    f" sovits-live model pull {_OFFICIAL}"
+                )
             self._frontend(needed)
         spoken = [
             (run.language, self._speak(run, overrides, style))

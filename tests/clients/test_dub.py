@@ -107,6 +107,7 @@ async def test_a_line_the_server_refuses_is_named_and_the_rest_kept(
         ("a.srt", "x", [], "line 1"),
         ("a.txt", "x", ["--jobs", "9"], "--jobs is 9"),
         ("a.txt", "x", ["--lufs", "3"], "--lufs is 3"),
+        ("a.txt", "x", ["-o", "no/such.wav"], "--out is a folder, not no/such.wav; --track"),
         ("a.txt", "x", ["--max-speed", "3"], "0.5 to 2"),
     ],
 )

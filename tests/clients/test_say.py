@@ -8,6 +8,7 @@ import io
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,26 @@ async def test_error_of_the_server_is_status_1(
         assert await run("Hi", "--url", server.url, "--out", str(path)) == EXIT_SERVER
     assert "voice_not_found: voice is 'x', valid: default" in capsys.readouterr().err
     assert not path.exists()
+
+
+async def test_a_refused_text_leaves_the_file_of_that_name(
+    serving: Serving, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the context had begun; the note of the model does not hide the error."""
+
+    async def script(peer: Any) -> None:
+        ctx = (await peer.hear("context.open"))["ctx"]
+        await peer.start(ctx, 1, AudioEncoder("opus", source_hz=32000, rate_hz=24000))
+        refusal = messages.ErrorMessage("unsupported_lang", 400, text, False, "r1", ctx=ctx)
+        await peer.say(replace(refusal, fatal=True))
+        await peer.socket.wait_closed()
+
+    text, path = "this model speaks en, not ja", tmp_path / "a.wav"
+    path.write_bytes(b"of yesterday")
+    async with serving(script) as server:
+        assert await run("Hi", "--url", server.url, "--out", str(path)) == EXIT_SERVER
+    assert capsys.readouterr().err == f"sovits-live say: unsupported_lang: {text}\n"
+    assert path.read_bytes() == b"of yesterday"
 
 
 async def test_lost_connection_is_status_3_and_keeps_what_came(

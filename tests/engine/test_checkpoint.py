@@ -313,7 +313,7 @@ def test_nan_and_infinite_weights_are_refused(tmp_path: Path, value: float) -> N
         (b"", "empty"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS"),
         (b"<!DOCTYPE html><html>", "web page"),
-        (gzip.compress(b"x"), "gunzip"),
+        (gzip.compress(b"x", mtime=0), "gunzip"),
         (b"RIFF____WAVEfmt ", "not a torch or safetensors file"),
         (b"09\x03\x04 a tag of the future", "version tag"),
         (pickle.dumps({"weight": 1}), "bare pickle"),

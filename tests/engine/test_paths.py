@@ -56,6 +56,8 @@ def test_pack_is_chosen_by_name_or_for_lack_of_another(tmp_path: Path) -> None:
                 paths.chosen_pack(None)
     assert paths.chosen_pack(None) == tmp_path / "nano"
     assert paths.chosen_pack("beta") == tmp_path / "beta"
+    with pytest.raises(CheckpointError, match="'v2Pro'; fetch it with: .*model pull v2Pro"):
+        paths.chosen_pack("v2Pro")
     with pytest.raises(CheckpointError, match="there is no pack 'x'; there are: alpha, beta, nano"):
         paths.chosen_pack("x")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import socket
 from pathlib import Path
 
@@ -79,6 +80,23 @@ def test_extras_are_listed_with_their_command(monkeypatch: pytest.MonkeyPatch) -
     there, missing = doctor.check_extras()
     assert there.status is Status.OK and missing.status is Status.MISSING
     assert missing.fix == "pip install 'sovits-live[b]'"
+
+
+def test_a_backend_is_not_another_s_package() -> None:
+    """Both ONNX Runtimes have one import name; only onnxruntime-gpu brings CUDA."""
+    gpu = any(importlib.metadata.distributions(name="onnxruntime-gpu"))
+    found = {f.detail.split(":")[0]: f.status for f in doctor.check_backends("fake")}
+    assert found["onnxruntime"] is Status.OK
+    assert found["onnxruntime_cuda"] is (Status.OK if gpu else Status.MISSING)
+
+
+def test_nothing_is_listed_twice() -> None:
+    """An extra that is a backend or a language has a line of its own already."""
+    from engine.backends.registry import BACKENDS
+
+    commands = [entry.install for entry in BACKENDS.values()]
+    for extra in doctor._EXTRAS:
+        assert not any(f"[{extra}]" in command for command in commands)
 
 
 def test_extras_exist() -> None:
