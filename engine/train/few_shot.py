@@ -111,8 +111,7 @@ def tune(work: Path, base: Pack, plan: FewShot, progress: Progress) -> Tuned:
         stage = AcousticStage(config, settings, loop, data.train, acoustic_weights)
         check = None
         if data.check is not None:
-            plain = replace(settings, adversarial_weight=0.0, judges_alone=0)
-            check = AcousticStage(config, plain, loop, data.check, acoustic_weights)
+            check = AcousticStage(config, settings, loop, data.check, acoustic_weights)
         folder = work / "acoustic"
         outcomes["acoustic"] = _watched(folder, stage, check, loop, plan, progress)
         acoustic_weights = best_weights(folder)
