@@ -180,6 +180,7 @@ class Simulation:
                     wanted,
                     job.clock.lead_s(self._now) < self._load.credit_s,
                     150,
+                    job.clock.produced_s == 0.0 and job.view.utterance_id not in ahead,
                 )  # fmt: skip
             )
             ahead[job.view.utterance_id] = rest + (job.tokens - job.spoken) / TOKEN_HZ

@@ -88,6 +88,7 @@ class ChunkPlan:
         self._sentence_index = sentence_index
         self._lookahead = lookahead
         self._num_chunks = 0
+        self._next_size = schedule.size(0, sentence_index)
         self.num_planned = 0  # tokens in chunks so far; they can no longer change
 
     def missing(self, num_tokens: int) -> int:
@@ -98,7 +99,7 @@ class ChunkPlan:
 
     def next_size(self) -> int:
         """Return the size the next chunk will have if the sentence is long enough."""
-        return self._schedule.size(self._num_chunks, self._sentence_index)
+        return self._next_size
 
     def cut(self, tokens: Sequence[int], *, is_complete: bool) -> list[Chunk]:
         """Return the chunks that `tokens` allow and earlier calls have not returned."""
@@ -118,11 +119,12 @@ class ChunkPlan:
                 chunk = Chunk(_array(tokens[:known]), end - self.num_planned, False, False)
             chunks.append(chunk)
             self._num_chunks += 1
+            self._next_size = self._schedule.size(self._num_chunks, self._sentence_index)
             self.num_planned = end
         return chunks
 
     def _next_end(self) -> int:
-        return self.num_planned + self.next_size()
+        return self.num_planned + self._next_size
 
     def _ahead(self) -> int:
         assert self._lookahead is not None

@@ -51,7 +51,7 @@ class EngineStats:
     jobs_collapsed: int = 0  # the collapse guard stepped in
     tokens: int = 0
     audio_s: float = 0.0
-    busy_s: float = 0.0  # time inside network calls
+    busy_s: float = 0.0  # the lanes' time in networks and in drawing tokens
     acoustic_busy_s: float = 0.0  # of it, the acoustic lane's; the rest is the semantic lane's
     slots_used: int = 0
     jobs_waiting: int = 0

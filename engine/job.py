@@ -14,7 +14,7 @@ from engine.errors import TextError
 from engine.leading_silence import LeadingSilence, kept_ms
 from engine.limiter import limit
 from engine.model_config import ModelConfig
-from engine.noise import exponential
+from engine.noise import ExponentialDraws
 from engine.playout import PlayoutClock
 from engine.sampling import Sampler
 from engine.scheduler import JobView, Phase
@@ -40,7 +40,7 @@ _SECONDS_PER_PHONEME = 0.1
 
 
 class Job:
-    """State of one sentence; the worker's lock guards every call but the networks' own."""
+    """State of one sentence; the worker's lock guards all but `draw` and `hear`."""
 
     def __init__(
         self,
@@ -80,6 +80,8 @@ class Job:
         self._silence: LeadingSilence | None = None  # begun with the first vocoder step
         self._unheard: list[VocoderOutput] = []  # steps without samples of their own yet
         self._vocab_size = config.t2s.vocab_size
+        prompt = len(style.prompt_phoneme_ids) + len(style.prompt_tokens)
+        self.prefill_size = prompt + len(job.phonemes)  # positions
         room = max_positions - self.prefill_size
         if room < 1:
             raise TextError(
@@ -108,22 +110,23 @@ class Job:
         sampler.step = len(generated)
         return sampler
 
-    @property
-    def prefill_size(self) -> int:
-        """Positions the prefill takes: phonemes and prompt tokens."""
-        style = self.style
-        return len(style.prompt_phoneme_ids) + len(self.job.phonemes) + len(style.prompt_tokens)
+    def draw(self, logits: FloatArray) -> int | None:
+        """Draw the next token from float32 [V], None at the end; needs no lock.
 
-    def take_logits(self, logits: FloatArray) -> int:
-        """Draw the next token from float32 [V]; ends decoding on EOS, length or collapse.
+        Raises:
+            EngineFailed: If a logit is not finite.
+        """
+        seed = (self.job.params.seed + self.attempt * _SEED_STRIDE) % 2**63
+        noise = ExponentialDraws(seed, self.job.sentence_index, self._sampler.step, len(logits))
+        return self._sampler.draw(logits, noise)
+
+    def take(self, token: int | None) -> int:
+        """Take what was drawn; ends decoding on EOS, length or collapse.
 
         Returns:
             How many of the last tokens the cache must forget: more than 0 after a collapse, when
             the sentence goes on from its last healthy token.
         """
-        seed = (self.job.params.seed + self.attempt * _SEED_STRIDE) % 2**63
-        noise = exponential(seed, self.job.sentence_index, self._sampler.step, len(logits))
-        token = self._sampler.draw(logits, noise)
         forgotten = 0
         if token is not None:
             self.tokens.append(token)
@@ -187,8 +190,13 @@ class Job:
             num_trimmed=0 if had_begun else self._silence.num_trimmed,
         )
 
-    def view(self, deadline_s: float) -> JobView:
-        """Return what the scheduler may know."""
+    def view(self, deadline_s: float, *, is_head: bool = True) -> JobView:
+        """Return what the scheduler may know.
+
+        Args:
+            deadline_s: When the listener runs out of audio without its next chunk.
+            is_head: It is its utterance's earliest open sentence.
+        """
         if self.chunks:
             chunk, missing = self.chunks[0].num_new, 0
         else:
@@ -204,6 +212,7 @@ class Job:
             chunk_tokens=chunk,
             has_credit=self.clock.has_credit,
             prefill_size=self.prefill_size,
+            is_silent=is_head and self.clock.produced_s == 0.0,
         )
 
     @property

@@ -11,13 +11,14 @@ frame (latent) owns a run of counter values of its own; the run's words are read
 
 from __future__ import annotations
 
+import threading
 from enum import IntEnum
 
 import numpy as np
 from numpy.random import Philox
 from numpy.typing import NDArray
 
-from engine.types import FloatArray
+from engine.types import FloatArray, IntArray
 
 _WORDS_PER_BLOCK = 4  # Philox4x64: one counter value gives four 64-bit words
 _MAX_SENTENCE = 2**56
@@ -30,23 +31,36 @@ class _Stream(IntEnum):
     LATENT = 2
 
 
-def exponential(seed: int, sentence: int, step: int, size: int) -> FloatArray:
-    """Return the Exp(1) draws of one sampling step.
+class ExponentialDraws:
+    """The Exp(1) draws of one sampling step, worked out where they are looked at.
 
-    Args:
-        seed: Of the utterance, in [0, 2**64).
-        sentence: Position of the sentence in its utterance, from 0.
-        step: Position of the token among the generated ones, from 0.
-        size: Vocabulary; a smaller `size` gives the first values of a larger one.
-
-    Returns:
-        float32 [size], all > 0.
+    A token is chosen from a few candidates of a thousand: the logarithms of the others would cost
+    more than the choice.
     """
-    # The step sits in the second counter word: 2**64 words are free for each.
-    words = _words(seed, sentence, _Stream.SAMPLING, (0, step), size)
-    # The middle of one of 2**53 cells: never 0 (infinite draw) and never 1 (division by zero).
-    uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
-    return (-np.log(uniform)).astype(np.float32)
+
+    def __init__(self, seed: int, sentence: int, step: int, size: int) -> None:
+        """Address a step's draws.
+
+        Args:
+            seed: Of the utterance, in [0, 2**64).
+            sentence: Position of the sentence in its utterance, from 0.
+            step: Position of the token among the generated ones, from 0.
+            size: Vocabulary; a smaller `size` gives the first values of a larger one.
+        """
+        # The step sits in the second counter word: 2**64 words are free for each.
+        self._words = _words(seed, sentence, _Stream.SAMPLING, (0, step), size)
+
+    def __getitem__(self, tokens: IntArray | slice) -> FloatArray:
+        """Return the draws of these tokens, float32, all > 0."""
+        words = self._words[tokens]
+        # The middle of one of 2**53 cells: never 0 (infinite draw), never 1 (division by zero).
+        uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+        return (-np.log(uniform)).astype(np.float32)
+
+
+def exponential(seed: int, sentence: int, step: int, size: int) -> FloatArray:
+    """Return all draws of one sampling step, float32 [size]; see ExponentialDraws."""
+    return ExponentialDraws(seed, sentence, step, size)[:]
 
 
 def normal(
@@ -81,10 +95,30 @@ def _words(
 ) -> NDArray[np.uint64]:
     """Return `count` words of a stream from `counter` (low word first) on."""
     assert 0 <= sentence < _MAX_SENTENCE
-    key = np.array([seed, stream << 56 | sentence], dtype=np.uint64)
-    start = np.array([*counter, 0, 0], dtype=np.uint64)
-    words: NDArray[np.uint64] = Philox(key=key, counter=start).random_raw(count)
+    philox = _own.philox
+    philox.state = {
+        "bit_generator": "Philox",
+        "state": {
+            "counter": np.array([*counter, 0, 0], np.uint64),
+            "key": np.array([seed, stream << 56 | sentence], np.uint64),
+        },
+        "buffer": np.zeros(_WORDS_PER_BLOCK, np.uint64),
+        "buffer_pos": _WORDS_PER_BLOCK,  # used up: the next word is the counter's first
+        "has_uint32": 0,
+        "uinteger": 0,
+    }
+    words: NDArray[np.uint64] = philox.random_raw(count)
     return words
+
+
+class _Own(threading.local):
+    """A thread's generator. Each use sets all there is to it; making one would ask for entropy."""
+
+    def __init__(self) -> None:
+        self.philox = Philox()
+
+
+_own = _Own()
 
 
 def _box_muller(words: NDArray[np.uint64]) -> FloatArray:

@@ -12,6 +12,7 @@ Source: upstream AR/models/utils.py logits_to_probs and t2s_model.py infer_panel
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Protocol
 
 import numpy as np
 
@@ -27,6 +28,14 @@ class StopReason(StrEnum):
 
     EOS = "eos"
     LENGTH = "length"  # `max_tokens` were drawn
+
+
+class Draws(Protocol):
+    """Exp(1) draws by token: an array, or what works them out on demand."""
+
+    def __getitem__(self, tokens: IntArray, /) -> FloatArray:
+        """Return the draws of these tokens."""
+        ...
 
 
 class Sampler:
@@ -74,12 +83,12 @@ class Sampler:
         self.step = 0
         self.stopped: StopReason | None = None
 
-    def draw(self, logits: FloatArray, noise: FloatArray) -> int | None:
+    def draw(self, logits: FloatArray, noise: Draws) -> int | None:
         """Draw the next token.
 
         Args:
             logits: float32 [V] as the network gave them; not modified.
-            noise: float32 [>= V - 1] Exp(1) draws of this step.
+            noise: Exp(1) draws of this step, of at least V - 1 tokens.
 
         Returns:
             The token, or None when the sentence ended with EOS: the token drawn then is dropped.
@@ -136,13 +145,17 @@ def filter_candidates(row: FloatArray, params: SynthesisParams) -> tuple[IntArra
     Returns:
         The tokens left, int64 [K] ascending, and their probabilities, float32 [K].
     """
-    kept = np.arange(len(row)) if params.top_p >= 1.0 else _nucleus(row, params.top_p)
-    scores = row[kept] / np.float32(max(params.temperature, _MIN_TEMPERATURE))
+    kept = None if params.top_p >= 1.0 else _nucleus(row, params.top_p)  # None: all
+    scores = row if kept is None else row[kept]
+    if params.temperature != 1.0:
+        scores = scores / np.float32(max(params.temperature, _MIN_TEMPERATURE))
     if params.top_k < len(scores):
         place = len(scores) - params.top_k
         # Scores equal to the k-th largest all stay, as upstream's `logits < pivot` keeps them.
         chosen = np.flatnonzero(scores >= np.partition(scores, place)[place])
-        kept, scores = kept[chosen], scores[chosen]
+        kept, scores = chosen if kept is None else kept[chosen], scores[chosen]
+    elif kept is None:
+        kept = np.arange(len(row))
     weights = np.exp(scores - scores.max())
     return kept, weights / weights.sum()
 

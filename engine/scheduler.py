@@ -8,11 +8,15 @@ The rule is least slack first. A job's deadline is the moment its listener runs 
 new utterance goes before streams that are seconds ahead, a stream about to run dry goes before a
 new utterance, late or not, and nobody waits for ever: a second late, slack only shrinks.
 
-A prefill stops all rows while it runs. Holding one back until no running stream becomes late by it
-was tried in `bench scheduler` (0.1 and 0.3 s of prefill, 8 to 48 sessions): within capacity it
-starts listeners later, for fewer underruns in one setting (8 sessions, 0.3 s: 0.18 an utterance
-instead of 0.68) and as many or more in the others; beyond it a first sound takes 5 s instead of
-0.5 for 0.7 instead of 2 underruns. So least slack decides here too.
+A prefill stops all rows while it runs, but a job that is held back until more urgent rows have
+their chunks loses the steps it could have shared with them. So it goes first also where that costs
+less lateness than it saves, and a little before it must where it costs nobody any. By least slack
+alone newcomers who are late begin one behind the other, sharing no steps, and an engine that was
+late for a moment stays it: 200 simulated sessions at 4 ms a prefill and 3 ms a step waited 716 ms
+for their first sound, now 61, and ran dry 0.8 times an utterance, now never
+(tests/bench/test_scheduler.py). Holding prefills back until no running stream becomes late by them
+was tried too (0.1 and 0.3 s of prefill, 8 to 48 sessions): listeners start later, beyond capacity
+by seconds, and few settings gain by it.
 """
 
 from __future__ import annotations
@@ -44,6 +48,7 @@ class JobView:
     chunk_tokens: int  # size of that chunk
     has_credit: bool  # False: the listener does not want more audio yet
     prefill_size: int  # phonemes + prompt tokens
+    is_silent: bool = False  # its utterance's first sound is waited for: every moment counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,7 @@ class Policy:
     max_batch: int = 16
     reserved_slots: int = 2  # kept free of sentences that are only prefetched
     prefetch_lead_s: float = 30.0  # no sentence is started further ahead of playout than this
+    comfort_s: float = 1.0  # a sentence is begun so long before it must, where nobody is late by it
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,7 @@ class Scheduler:
         self._policy = policy
         self.costs = costs  # replaced by the worker as it measures
         self.num_slots = policy.num_slots
+        self.reserved_slots = policy.reserved_slots
 
     def next_semantic(self, jobs: Iterable[JobView], now_s: float) -> Prefill | Decode | None:
         """Return the semantic lane's next work, or None to wait for a change."""
@@ -107,7 +114,7 @@ class Scheduler:
             # sentence's tokens, a few bytes each, are made to the end instead: audio is not.
             running = rows
         elif waiting is not None:
-            if not running or self._slack(waiting) <= min(map(self._slack, running)):
+            if not self._is_held_back(waiting, running, now_s):
                 return Prefill(waiting.job_id)
         if not running:
             return None
@@ -150,6 +157,23 @@ class Scheduler:
             waiting = [job for job in waiting if heads[job.utterance_id] == job.sentence_index]
         return min(waiting, key=self._slack, default=None)
 
+    def _is_held_back(self, waiting: JobView, rows: Sequence[JobView], now_s: float) -> bool:
+        """Return True if a prefill comes after the chunks of the rows that are more urgent."""
+        key = self._slack(waiting)
+        keys = [self._slack(row) for row in rows]
+        steps = [row.tokens_to_chunk for row, its in zip(rows, keys, strict=True) if its < key]
+        if not steps:
+            return False
+        prefill_s = waiting.prefill_size * self.costs.prefill_per_position_s
+        spare_s = [_spare_s(row, its[0], now_s) for row, its in zip(rows, keys, strict=True)]
+        # Seconds of lateness: what it saves this listener, and what it costs the others together.
+        waits_s = _spare_s(waiting, key[0], now_s)
+        saved_s = max(steps) * self.costs.decode_step_s - waits_s
+        cost_s = sum(max(0.0, prefill_s - spare) for spare in spare_s)
+        if cost_s == 0.0 and waits_s < self._policy.comfort_s:
+            return False
+        return saved_s <= cost_s
+
     def _slack(self, job: JobView) -> tuple[float, int, int]:
         """Return the sort key of urgency: latest start, then order within the utterance."""
         costs = self.costs
@@ -158,6 +182,11 @@ class Scheduler:
         if job.phase is Phase.WAITING:
             work += job.prefill_size * costs.prefill_per_position_s
         return (job.deadline_s - work, job.sentence_index, job.job_id)
+
+
+def _spare_s(job: JobView, slack_s: float, now_s: float) -> float:
+    """Return how long a job may be delayed before its listener hears it."""
+    return 0.0 if job.is_silent else max(0.0, slack_s - now_s)
 
 
 def _heads(live: Iterable[JobView]) -> dict[str, int]:

@@ -5,8 +5,9 @@
         semantic lane: prefill | decode step of many rows     acoustic lane: vocoder step of one job
                              └──────────── tokens ───────────────────┘ ──> emit(Spoken)
 
-Each lane is a thread; network calls release the GIL and run outside the lock. The lock guards the
-job table and is held for microseconds. Nothing here knows sockets, processes or event loops.
+Each lane is a thread; network calls release the GIL and run outside the lock, and so does drawing
+tokens. The lock guards the job table and is held for microseconds. Nothing here knows sockets,
+processes or event loops.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from engine.client import EngineInfo, EngineStats, VoiceInfo
 from engine.config import EngineConfig
 from engine.errors import EngineFailed, Overloaded, SovitsError
 from engine.job import Job
+from engine.job_table import JobTable
 from engine.messages import Event, Failed, Spoken
 from engine.playout import PlayoutClock
-from engine.scheduler import Decode, JobView, Phase, Policy, Prefill, Scheduler, StepCosts
+from engine.scheduler import Decode, Phase, Policy, Prefill, Scheduler, StepCosts
 from engine.types import AudioChunk, FloatArray, Language, Sampling, SentenceJob, Style
 from engine.vocoding import VocoderStream
 from engine.voice_source import VoiceSource
@@ -65,7 +67,7 @@ class Worker:
         num_slots = min(config.num_slots, backend.semantic.num_slots)
         self._scheduler = Scheduler(Policy(num_slots=num_slots, max_batch=num_slots), StepCosts())
         self._free_slots = list(range(num_slots))  # a heap: low slots first keep a batch dense
-        self._jobs: dict[int, Job] = {}  # insertion order is arrival order
+        self._jobs = JobTable()
         self._in_step: list[Job] = []  # those in the semantic lane's network call
         self._in_vocoder: set[str] = set()  # utterances in an acoustic lane's: their order stays
         self._clocks: dict[str, PlayoutClock] = {}
@@ -73,6 +75,7 @@ class Worker:
         self._steps_by_batch: dict[int, int] = {}
         self._step_s_by_batch: dict[int, float] = {}
         self._changed = threading.Condition()  # guards everything above
+        self._num_changes = 0  # that may give a lane work
         self._is_closing = False
         self._lanes = [
             threading.Thread(target=self._run_lane, args=(step,), name=name, daemon=True)
@@ -93,7 +96,7 @@ class Worker:
         """Finish the network calls in flight, then stop; open jobs get no further event."""
         with self._changed:
             self._is_closing = True
-            self._changed.notify_all()
+            self._wake()
         for lane in self._lanes:
             lane.join()
 
@@ -103,7 +106,7 @@ class Worker:
             style = self._voices.style(submitted.voice_id, submitted.style)
             with self._changed:
                 self._add(submitted, style)
-                self._changed.notify_all()
+                self._wake()
         except Exception as error:
             self._emit(Failed(submitted.job_id, _as_engine_error(error, submitted.job_id)))
 
@@ -119,7 +122,7 @@ class Worker:
             max_positions=self._backend.semantic.max_positions,
             schedule=self._config.schedule,
         )
-        self._jobs[submitted.job_id] = job
+        self._jobs.add(job)
 
     def cancel(self, job_id: int) -> None:
         """Drop a job; its slot is free at once, or after the step it is in."""
@@ -133,8 +136,12 @@ class Worker:
     def grant(self, utterance_id: str, audio_s: float) -> None:
         """See EngineClient.grant."""
         with self._changed:
-            self._clock_of(utterance_id).granted_s = audio_s
-            self._changed.notify_all()
+            clock = self._clock_of(utterance_id)
+            had_credit = clock.has_credit
+            clock.granted_s = audio_s
+            # Hundreds of listeners grant a thousand times a second; mostly nothing follows.
+            if clock.has_credit and not had_credit:
+                self._wake()
 
     def forget(self, utterance_id: str) -> None:
         """See EngineClient.forget."""
@@ -156,10 +163,10 @@ class Worker:
     def stats(self) -> EngineStats:
         """Return counters and gauges."""
         with self._changed:
-            phases = [job.phase for job in self._jobs.values()]
+            phases = [job.phase for job in self._jobs]
             return replace(
                 self._stats,
-                slots_used=sum(job.slot is not None for job in self._jobs.values()),
+                slots_used=sum(job.slot is not None for job in self._jobs),
                 jobs_waiting=phases.count(Phase.WAITING),
                 steps_by_batch=dict(self._steps_by_batch),
                 step_s_by_batch=dict(self._step_s_by_batch),
@@ -191,6 +198,7 @@ class Worker:
 
     def _run_lane(self, step: Callable[[], bool]) -> None:
         while not self._is_closing:
+            seen = self._num_changes
             try:
                 if step():
                     continue
@@ -200,16 +208,22 @@ class Worker:
                 logger.exception("a lane of the engine failed")
                 self._fail_all(error, is_semantic=step == self._semantic_step)
                 continue
-            with self._changed:
-                # Deadlines do not create work, only changes do; the timeout is for credit that
-                # depends on time alone and for safety.
-                if not self._is_closing:
-                    self._changed.wait(timeout=0.1)
+            self._wait_for_change(seen)
+
+    def _wait_for_change(self, seen: int) -> None:
+        """Wait until more has changed than a lane had seen when it looked for work in vain."""
+        # Deadlines do not create work, only changes do. The timeout is for sentences that come
+        # within the horizon of prefetch, and for safety.
+        with self._changed:
+            self._changed.wait_for(lambda: self._num_changes != seen, timeout=0.1)
 
     def _semantic_step(self) -> bool:
         """Do the semantic lane's most urgent work; False when there is none."""
         with self._changed:
-            work = self._scheduler.next_semantic(self._views(), self._clock())
+            are_short = len(self._free_slots) <= self._scheduler.reserved_slots
+            now_s = self._clock()
+            views = self._jobs.for_semantic(now_s, are_slots_short=are_short)
+            work = self._scheduler.next_semantic(views, now_s)
             if work is None:
                 return False
             ids = (work.job_id,) if isinstance(work, Prefill) else work.job_ids
@@ -220,26 +234,31 @@ class Worker:
             if isinstance(work, Prefill):
                 jobs[0].slot = heapq.heappop(self._free_slots)
                 jobs[0].phase = Phase.DECODING
+                self._wake()  # an idle acoustic lane may encode its text meanwhile
         started = self._clock()
         if isinstance(work, Prefill):
             results = [self._prefill(jobs[0])]
         else:
             results = self._decode(jobs)
+        # Hundreds of draws take longer than anybody may be kept from the job table.
+        drawn = [self._draw(job, result) for job, result in zip(jobs, results, strict=True)]
         elapsed = self._clock() - started
         with self._changed:
             self._note_semantic_cost(work, jobs, elapsed)
             self._in_step = []
             for job in jobs:
                 job.is_in_step = False
-            taken = [self._take(job, result) for job, result in zip(jobs, results, strict=True)]
+            taken = [self._take(job, token) for job, token in zip(jobs, drawn, strict=True)]
             self._count(tokens=sum(taken))
-            self._changed.notify_all()
+            if any(job.chunks for job in jobs):
+                self._wake()
         return True
 
     def _acoustic_step(self) -> bool:
         """Do the most urgent work of an acoustic lane; False when there is none."""
         with self._changed:
-            work = self._scheduler.next_acoustic(self._speakable_views())
+            views = self._jobs.for_acoustic(self._clock(), self._in_vocoder)
+            work = self._scheduler.next_acoustic(views)
             job = self._unencoded() if work is None else self._jobs[work.job_id]
             if job is None:
                 return False
@@ -261,10 +280,9 @@ class Worker:
                 if spoken is not None:
                     self._speak(job, spoken)
             is_idle = not self._jobs
-            self._changed.notify_all()
         if is_idle:
             trim()  # what the last chunks needed goes back: 0.3 ms, 3.5 MB of nano's
-        return True
+        return True  # this lane looks again itself, and takes the utterance's next chunk
 
     # ── network calls, outside the lock ─────────────────────────────────────────────────────────
 
@@ -310,6 +328,16 @@ class Worker:
         except Exception as error:
             return _as_engine_error(error, job.job.job_id)
 
+    @staticmethod
+    def _draw(job: Job, result: FloatArray | Exception) -> int | Exception | None:
+        """Draw a row's next token, None at the end of its sentence."""
+        if isinstance(result, Exception) or job.is_cancelled:
+            return result if isinstance(result, Exception) else None
+        try:
+            return job.draw(result)
+        except Exception as error:
+            return _as_engine_error(error, job.job.job_id)
+
     def _vocode(self, job: Job, chunk: Chunk) -> AudioChunk | Exception | None:
         """Return a chunk's audio, None while all of it is leading silence."""
         if job.vocoder is None and (error := self._encode_text(job)) is not None:
@@ -324,6 +352,11 @@ class Worker:
 
     # ── under the lock ──────────────────────────────────────────────────────────────────────────
 
+    def _wake(self) -> None:
+        """Let the lanes that wait look again."""
+        self._num_changes += 1
+        self._changed.notify_all()
+
     def _clock_of(self, utterance_id: str) -> PlayoutClock:
         clock = self._clocks.get(utterance_id)
         if clock is None:
@@ -331,55 +364,27 @@ class Worker:
             self._clocks[utterance_id] = clock
         return clock
 
-    def _views(self) -> list[JobView]:
-        """Describe all jobs, each with the moment its listener runs out of audio."""
-        views = []
-        now_s = self._clock()
-        ahead_s: dict[str, float] = {}  # audio an utterance's earlier sentences still have to give
-        for job in self._jobs.values():
-            rest_s = ahead_s.get(job.job.utterance_id, 0.0)
-            views.append(job.view(job.clock.deadline_s(now_s) + rest_s))
-            ahead_s[job.job.utterance_id] = rest_s + job.expected_rest_s
-        return views
-
-    def _speakable_views(self) -> list[JobView]:
-        """Describe what an acoustic lane may choose from: each utterance's earliest sentence.
-
-        Describing all of them for every chunk would cost more than the chunk, with hundreds.
-        """
-        now_s = self._clock()
-        heads: dict[str, Job] = {}
-        for job in self._jobs.values():
-            head = heads.setdefault(job.job.utterance_id, job)
-            if job.job.sentence_index < head.job.sentence_index:
-                heads[job.job.utterance_id] = job
-        return [
-            job.view(job.clock.deadline_s(now_s))
-            for utterance, job in heads.items()
-            if job.chunks and utterance not in self._in_vocoder
-        ]
-
     def _unencoded(self) -> Job | None:
         """Return an utterance's first sentence whose text an idle acoustic lane may encode now.
 
         Its listener waits for tokens, and then for the chunk; of later sentences nobody waits for.
         """
-        for job in self._jobs.values():
+        for job in self._jobs:
             is_begun = job.vocoder is not None or job.job.utterance_id in self._in_vocoder
             if job.phase is Phase.DECODING and job.job.sentence_index == 0 and not is_begun:
                 return job
         return None
 
-    def _take(self, job: Job, result: FloatArray | Exception) -> bool:
-        """Apply one row of a semantic step; True if it gave a token."""
+    def _take(self, job: Job, token: int | Exception | None) -> bool:
+        """Apply one row of a semantic step; True if it was well."""
         if job.is_cancelled:
             self._release_slot(job)
             return False
-        if isinstance(result, Exception):
-            self._fail(job, result)
+        if isinstance(token, Exception):
+            self._fail(job, token)
             return False
         try:
-            forgotten = job.take_logits(result)
+            forgotten = job.take(token)
             if forgotten and job.phase is Phase.DECODING:
                 assert job.slot is not None
                 self._backend.semantic.rewind(job.slot, forgotten)
@@ -409,7 +414,7 @@ class Worker:
                 stuck, self._in_step = self._in_step, []
             for job in stuck:
                 job.is_in_step = False
-            for job in [*self._jobs.values(), *stuck]:
+            for job in [*self._jobs, *stuck]:
                 self._fail(job, _as_engine_error(error, job.job.job_id))
 
     def _fail(self, job: Job, error: Exception) -> None:
@@ -422,10 +427,10 @@ class Worker:
     def _drop(self, job: Job) -> None:
         """Forget a job; the slot of a row that is in a step is freed when the step ends."""
         job.phase = Phase.DONE
-        self._jobs.pop(job.job.job_id, None)
+        self._jobs.remove(job)
         if not job.is_in_step:
             self._release_slot(job)
-        self._changed.notify_all()
+        self._wake()
 
     def _release_slot(self, job: Job) -> None:
         if job.slot is None:

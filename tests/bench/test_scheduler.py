@@ -57,3 +57,17 @@ def test_more_listeners_than_slots_are_no_queue() -> None:
     outcome = Simulation(load, COSTS, Policy(num_slots=8, max_batch=8)).run()
     assert len(outcome.first_audio_s) > 50
     assert max(outcome.first_audio_s) < 2.0
+
+
+def test_an_engine_that_was_late_for_a_moment_catches_up() -> None:
+    """Late newcomers are decoded together: one behind the other they waited 0.7 s (median)."""
+    costs = Costs(
+        prefill_s=0.004,
+        decode_s=tuple(0.003 + 0.00005 * rows for rows in range(1, 9)),
+        vocode_fixed_s=0.001,
+        vocode_per_token_s=0.0001,
+    )
+    load = Load(sessions=200, duration_s=10.0, gap_s=3.0, tokens=100, credit_s=3.0)
+    outcome = Simulation(load, costs, Policy(num_slots=256, max_batch=256)).run()
+    assert np.median(outcome.first_audio_s) < 0.15
+    assert outcome.underruns < 0.1 * outcome.utterances

@@ -55,11 +55,11 @@ def test_chunks_appear_as_tokens_come_and_the_end_completes_them() -> None:
     """The first chunk of five tokens needs two more; EOS gives the rest."""
     job = start()
     for count in range(1, 8):
-        assert job.take_logits(logits(count)) == 0
+        assert job.take(job.draw(logits(count))) == 0
         assert len(job.chunks) == (count >= 7)
     for count in range(8, 15):
-        job.take_logits(logits(count))
-    job.take_logits(logits(EOS))
+        job.take(job.draw(logits(count)))
+    job.take(job.draw(logits(EOS)))
     assert job.phase is Phase.SPEAKING
     assert sum(chunk.num_new for chunk in job.chunks) == 14
     assert job.chunks[-1].is_last
@@ -69,10 +69,10 @@ def test_a_stuck_token_is_drawn_again_from_where_it_was_healthy() -> None:
     """The cache forgets the loop, other draws follow, and chunks already cut stay as they are."""
     job = start()
     for token in range(10):
-        job.take_logits(logits(token))
+        job.take(job.draw(logits(token)))
     forgotten = 0
     for _ in range(MAX_EQUAL_RUN):
-        forgotten = job.take_logits(logits(20))
+        forgotten = job.take(job.draw(logits(20)))
         if forgotten:
             break
     assert job.collapse is Collapse.EQUAL_RUN
@@ -80,7 +80,7 @@ def test_a_stuck_token_is_drawn_again_from_where_it_was_healthy() -> None:
     planned = sum(chunk.num_new for chunk in job.chunks)
     assert len(job.tokens) + forgotten == 10 + MAX_EQUAL_RUN
     assert planned < len(job.tokens)
-    job.take_logits(logits(30))
+    job.take(job.draw(logits(30)))
     assert job.tokens[-1] == 30
 
 
@@ -89,7 +89,7 @@ def test_a_hopeless_sentence_ends_after_its_retries() -> None:
     job = start(phonemes=60)
     steps = 0
     while job.phase is Phase.DECODING:
-        job.take_logits(logits(20))
+        job.take(job.draw(logits(20)))
         steps += 1
         assert steps < 1000
     assert job.attempt == MAX_RETRIES
@@ -101,11 +101,11 @@ def test_a_sentence_ends_at_its_length_limit_or_when_the_slot_is_full() -> None:
     """Speech without end is cut; a full slot is an end, not an error."""
     job = start(phonemes=3)
     while job.phase is Phase.DECODING:
-        job.take_logits(logits(len(job.tokens) * 7 % 31))
+        job.take(job.draw(logits(len(job.tokens) * 7 % 31)))
     assert len(job.tokens) == token_limit(3)
     job = start(phonemes=3, max_positions=2 + 3 + 3 + 20)
     while job.phase is Phase.DECODING:
-        job.take_logits(logits(len(job.tokens) * 7 % 31))
+        job.take(job.draw(logits(len(job.tokens) * 7 % 31)))
     assert len(job.tokens) == 20
 
 
@@ -119,9 +119,9 @@ def test_exact_mode_cuts_nothing_before_the_end() -> None:
     """All chunks appear with EOS, each knowing the whole sentence."""
     job = start(mode=StreamMode.EXACT)
     for token in range(30):
-        job.take_logits(logits(token))
+        job.take(job.draw(logits(token)))
     assert not job.chunks
-    job.take_logits(logits(EOS))
+    job.take(job.draw(logits(EOS)))
     assert all(len(chunk.tokens) == 30 for chunk in job.chunks)
     assert sum(chunk.num_new for chunk in job.chunks) == 30
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -49,6 +51,27 @@ def test_exponential_moments() -> None:
     assert abs(values.var() - 1) < 2e-2
     assert abs((values > 2).mean() - np.exp(-2)) < 2e-3
     assert values.min() > 0
+
+
+def test_draws_on_demand_are_those_of_the_whole_step() -> None:
+    """Bit by bit, for any tokens and in any order, whatever was drawn between."""
+    whole = noise.exponential(5, 1, 2, 1025)
+    draws = noise.ExponentialDraws(5, 1, 2, 1025)
+    noise.normal(7, 0, 3, 2, 192)
+    tokens = np.array([1024, 3, 3, 0, 517])
+    np.testing.assert_array_equal(draws[tokens], whole[tokens])
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    """The lanes draw at the same time; each gets what it gets alone."""
+    alone = [noise.exponential(1, 0, step, 1025) for step in range(300)]
+
+    def again(_: int) -> bool:
+        drawn = (noise.exponential(1, 0, step, 1025) for step in range(300))
+        return all(np.array_equal(a, b) for a, b in zip(drawn, alone, strict=True))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(again, range(4)))
 
 
 def test_a_smaller_vocabulary_is_a_prefix() -> None:

@@ -55,6 +55,31 @@ def test_a_starving_stream_goes_before_a_prefill() -> None:
     assert scheduler().next_semantic(jobs, 0.0) == Decode((1,))
 
 
+def test_newcomers_who_are_late_share_their_steps() -> None:
+    """The one behind is let in where its prefill costs less than the steps it would miss."""
+    first = view(1, deadline_s=1.0, tokens_to_chunk=12)
+    second = view(2, deadline_s=1.5, tokens_to_chunk=12, phase=Phase.WAITING, prefill_size=50)
+    # 12 steps of 10 ms against a prefill of 50 ms, or of 150 ms.
+    assert scheduler().next_semantic([first, second], 5.0) == Prefill(2)
+    dear = replace(second, prefill_size=150)
+    assert scheduler().next_semantic([first, dear], 5.0) == Decode((1,))
+    # Three rows that it delays are worth more than the one it helps.
+    rows = [replace(first, job_id=n, utterance_id=f"u{n}") for n in (1, 3, 4)]
+    assert scheduler().next_semantic([*rows, second], 5.0) == Decode((1, 3, 4))
+
+
+def test_the_next_sentence_begins_early_where_nobody_is_late_by_it() -> None:
+    """Not a second before it must, not at the cost of a late row or of somebody's first sound."""
+    running = view(1, deadline_s=0.9)
+    soon = view(2, deadline_s=1.1, phase=Phase.WAITING)
+    assert scheduler().next_semantic([running, soon], 0.0) == Prefill(2)
+    assert scheduler().next_semantic([running, replace(soon, deadline_s=2.0)], 0.0) == Decode((1,))
+    late = replace(running, deadline_s=0.05)
+    assert scheduler().next_semantic([late, soon], 0.0) == Decode((1,))
+    silent = replace(running, is_silent=True)
+    assert scheduler().next_semantic([silent, soon], 0.0) == Decode((1,))
+
+
 def test_rows_ride_along_up_to_the_batch() -> None:
     """All decoding jobs share a step, the most urgent first, as many as the batch takes."""
     jobs = [view(n, deadline_s=float(n)) for n in (3, 1, 2)]

@@ -110,6 +110,16 @@ def test_a_bug_in_a_lane_costs_the_open_sentences(
     engine.check_well()
 
 
+def test_a_change_between_looking_and_waiting_is_not_missed(engine: Engine) -> None:
+    """A lane that found no work waits for the next change, not for the one it just missed."""
+    seen = engine.worker._num_changes
+    engine.worker.submit(make_job())  # notified while the lane does not wait yet
+    started = time.monotonic()
+    for _ in range(100):
+        engine.worker._wait_for_change(seen)
+    assert time.monotonic() - started < 5.0  # each would take its timeout of 0.1 s
+
+
 def test_no_memory_is_a_refusal_of_that_sentence(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,7 +185,7 @@ def test_a_thousand_random_cancels_leave_nothing_behind(engine: Engine) -> None:
     for number in range(2):
         engine.worker.forget(f"well{number}")
     assert engine.worker.stats().jobs_cancelled > 500
-    assert (engine.worker._jobs, engine.worker._clocks) == ({}, {})
+    assert (list(engine.worker._jobs), engine.worker._clocks) == ([], {})
     assert sorted(engine.worker._free_slots) == [0, 1]
     assert engine.backend.semantic._rows == {}
 
