@@ -25,7 +25,7 @@ from typing import Any
 import uvloop
 from aiohttp import ClientSession, ClientTimeout, TCPConnector
 
-from bench.environment import write_json
+from bench.environment import QuietWatch, write_json
 from bench.listeners import Heard, Listener, Plan
 from bench.playout import Piece, play
 from bench.soak import Server
@@ -111,8 +111,10 @@ async def load(args: argparse.Namespace) -> dict[str, Any]:
                 group.create_task(listener.run(session, lambda: False))
             await asyncio.sleep(plan.spread_s + args.settle)
             before = Used.now(server, listeners)
+            watch = QuietWatch(lambda: sum(_cpu_s(pid) for pid in server.pids()))
             await asyncio.sleep(max(0.0, until_s - time.monotonic()))
             after = Used.now(server, listeners)
+            others_share = watch.share()
             drained = await _drain(server, listeners)
     finally:
         await server.kill()
@@ -123,10 +125,12 @@ async def load(args: argparse.Namespace) -> dict[str, Any]:
         "setup": {
             **settings,
             "engine": args.engine,
+            "step_ms": args.step_ms if args.engine == "fake" else 0,
             "connections": args.connections,
             "cancels": args.cancels,
         },
         "rates": rates(before, after),
+        "others_share": others_share,
         **audio_figures(measured, rate_hz, args.lead_ms / 1000),
         "cancel": cancel_figures(measured),
         "drain": asdict(drained),
@@ -239,6 +243,7 @@ def describe(figures: dict[str, Any]) -> str:
         f"cores: gateway {rate['gateway_cpu']:.2f}, engine and frontend {rate['engine_cpu']:.2f}, "
         f"listeners {rate['client_cpu']:.2f}; per message: gateway "
         f"{rate['gateway_us_per_message']:.0f} us, listener {rate['client_us_per_message']:.0f} us",
+        f"other processes used {figures['others_share']:.0%} of the machine",
         f"first packet p50 {_ms(first, 'p50')}, p95 {_ms(first, 'p95')}, max {_ms(first, 'max')}",
         f"gap between messages p50 {_ms(gap, 'p50')}, p99 {_ms(gap, 'p99')}, max {_ms(gap, 'max')}",
         f"underruns with {BUFFER_S * 1000:.0f} ms: {underruns['gaps']} in {underruns['contexts']} "

@@ -10,10 +10,10 @@ new utterance, late or not, and nobody waits for ever: a second late, slack only
 
 A prefill stops all rows while it runs, but a job that is held back until more urgent rows have
 their chunks loses the steps it could have shared with them. So it goes first also where that costs
-less lateness than it saves, and a little before it must where it costs nobody any. By least slack
+less lateness than it saves, and seconds before it must where it costs hardly any. By least slack
 alone newcomers who are late begin one behind the other, sharing no steps, and an engine that was
 late for a moment stays it: 200 simulated sessions at 4 ms a prefill and 3 ms a step waited 716 ms
-for their first sound, now 61, and ran dry 0.8 times an utterance, now never
+for their first sound, now 63, and ran dry 0.8 times an utterance, now never
 (tests/bench/test_scheduler.py). Holding prefills back until no running stream becomes late by them
 was tried too (0.1 and 0.3 s of prefill, 8 to 48 sessions): listeners start later, beyond capacity
 by seconds, and few settings gain by it.
@@ -24,6 +24,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+
+_WORTH_OF_COMFORT = 0.01  # seconds of others' lateness for each that a sentence begins earlier
+_SHARE_OF_ARRIVALS = 0.2  # of prefills, that a newcomer is taken to come into
 
 
 class Phase(Enum):
@@ -69,7 +72,7 @@ class Policy:
     max_batch: int = 16
     reserved_slots: int = 2  # kept free of sentences that are only prefetched
     prefetch_lead_s: float = 30.0  # no sentence is started further ahead of playout than this
-    comfort_s: float = 1.0  # a sentence is begun so long before it must, where nobody is late by it
+    comfort_s: float = 3.0  # a sentence is begun so long before it must, where that costs little
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +173,11 @@ class Scheduler:
         waits_s = _spare_s(waiting, key[0], now_s)
         saved_s = max(steps) * self.costs.decode_step_s - waits_s
         cost_s = sum(max(0.0, prefill_s - spare) for spare in spare_s)
-        if cost_s == 0.0 and waits_s < self._policy.comfort_s:
+        if saved_s > cost_s:
             return False
-        return saved_s <= cost_s
+        # A stream near its end is in danger before it is late. Somebody may come meanwhile.
+        early_s = _WORTH_OF_COMFORT * (self._policy.comfort_s - waits_s)
+        return early_s <= max(cost_s, _SHARE_OF_ARRIVALS * prefill_s)
 
     def _slack(self, job: JobView) -> tuple[float, int, int]:
         """Return the sort key of urgency: latest start, then order within the utterance."""

@@ -1,6 +1,6 @@
 """A recogniser reads what the SDKs received: the words, not only sound.
 
-Run with a pack that speaks: SOVITS_COMPAT_PACK=PACK pytest -m compat, with the extra `judges`
+Run with a pack that speaks: SOVITS_COMPAT_PACK=nano pytest -m compat, with the extra `judges`
 installed. What our own `say` gets is read first: a pack whose words cannot be read there, more than
 MAX_WER of them wrong, is not intelligible yet and says nothing about the SDKs.
 """

@@ -68,16 +68,16 @@ def test_newcomers_who_are_late_share_their_steps() -> None:
     assert scheduler().next_semantic([*rows, second], 5.0) == Decode((1, 3, 4))
 
 
-def test_the_next_sentence_begins_early_where_nobody_is_late_by_it() -> None:
-    """Not a second before it must, not at the cost of a late row or of somebody's first sound."""
+def test_the_next_sentence_begins_early_where_that_costs_little() -> None:
+    """Seconds before it must; a late row or somebody's first sound may wait for it milliseconds."""
     running = view(1, deadline_s=0.9)
     soon = view(2, deadline_s=1.1, phase=Phase.WAITING)
     assert scheduler().next_semantic([running, soon], 0.0) == Prefill(2)
-    assert scheduler().next_semantic([running, replace(soon, deadline_s=2.0)], 0.0) == Decode((1,))
-    late = replace(running, deadline_s=0.05)
-    assert scheduler().next_semantic([late, soon], 0.0) == Decode((1,))
-    silent = replace(running, is_silent=True)
-    assert scheduler().next_semantic([silent, soon], 0.0) == Decode((1,))
+    assert scheduler().next_semantic([running, replace(soon, deadline_s=4.0)], 0.0) == Decode((1,))
+    for held in (replace(running, deadline_s=0.05), replace(running, is_silent=True)):
+        assert scheduler().next_semantic([held, soon], 0.0) == Decode((1,))
+        cheap = replace(soon, prefill_size=10)  # 10 ms
+        assert scheduler().next_semantic([held, cheap], 0.0) == Prefill(2)
 
 
 def test_rows_ride_along_up_to_the_batch() -> None:
