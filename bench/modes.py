@@ -104,8 +104,8 @@ def mode_table(backend: Backend, style: Style, material: Material) -> list[ModeR
 
 
 def material_of(backend: Backend, pack: Pack, style: Style) -> Material:
-    """Return a style's own prompt, or a sentence where it has none."""
-    if len(style.prompt_tokens):
+    """Return a style's own prompt, or a sentence where it has none, or only a lead-in."""
+    if len(style.prompt_phoneme_ids):
         count = len(style.prompt_phoneme_ids)
         word = Word("", Language.EN, count, 0, 0)
         ids = style.prompt_phoneme_ids.astype(np.int64)
