@@ -86,12 +86,11 @@ def tokens(args: argparse.Namespace) -> None:
 def acoustic(args: argparse.Namespace) -> None:
     """Train stage 2."""
     recipe = _recipe(args)
-    encoder = load_ssl(_pack(args.pack))
     stages.train_acoustic(
         args.work,
         recipe.acoustic,
         recipe.acoustic_stages,
-        encoder=encoder if isinstance(encoder, WhisperEncoder) else None,
+        encoder=_listener(_pack(args.pack)),
         max_minutes=args.minutes,
     )
 
@@ -148,19 +147,24 @@ def pack(args: argparse.Namespace) -> None:
 
 
 def joint(args: argparse.Namespace) -> None:
-    """Make a pack whose prior encoder has learnt what its T2S says."""
-    recipe, base = _recipe(args), _pack(args.pack)
+    """Make a pack whose acoustic model has learnt what its T2S says."""
+    base = _pack(args.pack)
     with Progress() as progress:
         task = progress.add_task("tokens of T2S", total=None)
         weights = stages.train_joint(
             args.work,
             base,
-            recipe.joint,
-            recipe.joint_loop,
+            _recipe(args),
+            encoder=_listener(base),
             on_item=lambda done, count: progress.update(task, completed=done, total=count),
         )
     made = retuned(base, args.out, {Part.ACOUSTIC: weights})
     print(f"{made.path}; next: sovits-live export {made.path}")
+
+
+def _listener(pack: Pack) -> WhisperEncoder | None:
+    encoder = load_ssl(pack)
+    return encoder if isinstance(encoder, WhisperEncoder) else None
 
 
 def voice(args: argparse.Namespace) -> None:

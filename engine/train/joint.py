@@ -75,7 +75,7 @@ class JointStage:
     ) -> None:
         self.config, self.settings, self.loop = config, settings, loop
         self.recorded = corpus
-        self.others = [_retold(corpus, tokens) for tokens in others]
+        self.others = [retold(corpus, tokens) for tokens in others]
         self.network, self.before = AcousticNetwork(config), AcousticNetwork(config)
         for network in (self.network, self.before):
             network.load_state_dict(weights, strict=False)
@@ -142,7 +142,7 @@ def _statistics(
     return network.prior_stats(tokens, memory, batch.mask, batch.text_mask)
 
 
-def _retold(corpus: Corpus, tokens: Mapping[str, Array]) -> Corpus:
+def retold(corpus: Corpus, tokens: Mapping[str, Array]) -> Corpus:
     """Return the utterances, in the same order, with other tokens where there are any."""
     return Corpus(
         [replace(item, tokens=tokens.get(item.entry.id, item.tokens)) for item in corpus.items]

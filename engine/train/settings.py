@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from engine.train.ssl_tokens import TokenSettings
 from engine.train.t2s import T2SSettings
 
 _T = TypeVar("_T")
+_OTHERS = ("loop", "acoustic")  # tables inside a stage's table
 CONFIGS = Path(__file__).parent / "configs"
 
 
@@ -36,6 +37,7 @@ class Recipe:
     t2s_loop: LoopSettings
     joint: JointSettings
     joint_loop: LoopSettings
+    joint_stages: tuple[tuple[AcousticSettings, LoopSettings], ...]  # behind it, on the same tokens
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -49,37 +51,44 @@ def load_recipe(path: Path) -> Recipe:
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error})") from None
     try:
-        network, stages = data["network"], data["acoustic"]
+        network = data["network"]
         return Recipe(
             acoustic=parse_config(AcousticConfig, network["acoustic"], f"{path}: network.acoustic"),
             t2s=parse_config(T2SConfig, network["t2s"], f"{path}: network.t2s"),
             tokens=_settings(TokenSettings, data["tokens"], "tokens"),
             tokens_loop=_settings(LoopSettings, data["tokens"]["loop"], "tokens.loop"),
-            acoustic_stages=tuple(
-                (
-                    _settings(AcousticSettings, stage, "acoustic"),
-                    _settings(LoopSettings, stage["loop"], "acoustic.loop"),
-                )
-                for stage in stages
-            ),
+            acoustic_stages=_stages(data["acoustic"], "acoustic"),
             distil=_settings(DistilSettings, data["distil"], "distil"),
             distil_loop=_settings(LoopSettings, data["distil"]["loop"], "distil.loop"),
             t2s_settings=_settings(T2SSettings, data["t2s"], "t2s"),
             t2s_loop=_settings(LoopSettings, data["t2s"]["loop"], "t2s.loop"),
             joint=_settings(JointSettings, data["joint"], "joint"),
             joint_loop=_settings(LoopSettings, data["joint"]["loop"], "joint.loop"),
+            joint_stages=_stages(data["joint"].get("acoustic", []), "joint.acoustic"),
         )
     except KeyError as error:
         raise CheckpointError(f"{path}: section {error} is missing") from None
 
 
+def _stages(
+    tables: Sequence[Mapping[str, Any]], name: str
+) -> tuple[tuple[AcousticSettings, LoopSettings], ...]:
+    return tuple(
+        (
+            _settings(AcousticSettings, table, name),
+            _settings(LoopSettings, table["loop"], f"{name}.loop"),
+        )
+        for table in tables
+    )
+
+
 def _settings(cls: type[_T], data: Mapping[str, Any], name: str) -> _T:
-    """Build a settings dataclass from a TOML table; the table `loop` belongs to another."""
+    """Build a settings dataclass from a TOML table; tables in it belong to others."""
     known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
     given = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in data.items()
-        if key != "loop"
+        if key not in _OTHERS
     }
     if unknown := sorted(set(given) - known):
         raise CheckpointError(

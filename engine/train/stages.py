@@ -1,7 +1,7 @@
 """The stages as runs: from a work folder's features to weights, each resumable by itself.
 
 A work folder holds `features/`, one folder per stage (`tokens`, `acoustic-1`.., `distil`, `t2s`,
-`joint`), each with its checkpoint, metrics, curve and `run.json` that says how it was
+`joint`, `joint-1`..), each with its checkpoint, metrics, curve and `run.json` that says how it was
 made, and `distilled/` where a teacher's texts were given.
 """
 
@@ -37,11 +37,12 @@ from engine.train.distil import (
     spoken_pairs,
     write_distilled,
 )
-from engine.train.joint import JointSettings, JointStage
+from engine.train.joint import JointStage, retold
 from engine.train.listener import Listener
 from engine.train.loop import LoopSettings, Run, Stage, load_average
 from engine.train.own_tokens import own_tokens
 from engine.train.prepare import Phonemizer
+from engine.train.settings import Recipe
 from engine.train.ssl_tokens import TokenSettings, TokenStage
 from engine.train.store import Entry, FeatureStore, split
 from engine.train.t2s import T2SSettings, T2SStage
@@ -156,13 +157,23 @@ def train_acoustic(
     corpus = load_data(folder, quantizer).train
     for index, (settings, loop) in enumerate(stages, 1):
         target = folder / f"acoustic-{index}"
-        listener = None
-        if settings.speech_weight > 0 and encoder is not None:
-            listener = Listener(encoder, quantizer, config.sample_rate_hz)
+        listener = _listener(settings, encoder, quantizer, config)
         stage = AcousticStage(config, settings, loop, corpus, weights, listener)
         run_stage(target, stage, loop, {"settings": asdict(settings)}, max_minutes=max_minutes)
         weights = load_average(target, "acoustic")
     return target
+
+
+def _listener(
+    settings: AcousticSettings,
+    encoder: WhisperEncoder | None,
+    quantizer: Quantizer,
+    config: AcousticConfig,
+) -> Listener | None:
+    """Return who listens in a stage; where nobody should, or nobody can, None."""
+    if settings.speech_weight == 0 or encoder is None:
+        return None
+    return Listener(encoder, quantizer, config.sample_rate_hz)
 
 
 def train_distil(
@@ -201,20 +212,23 @@ def train_t2s(
 def train_joint(
     folder: Path,
     base: Pack,
-    settings: JointSettings,
-    loop: LoopSettings,
+    recipe: Recipe,
     *,
+    encoder: WhisperEncoder | None = None,
     on_item: Callable[[int, int], None] = lambda done, count: None,
-) -> dict[str, Tensor]:
-    """Run the joint stage on a pack's networks; returns the acoustic weights.
+) -> Mapping[str, Tensor]:
+    """Run the joint stage, and those behind it, on a pack's networks; returns acoustic weights.
+
+    Args:
+        encoder: As in `train_acoustic`.
 
     Raises:
         CheckpointError: The pack's T2S continues a prompt: its tokens are those of its prompts.
     """
     if base.info.prompts:
         raise CheckpointError(f"the T2S of {base.name!r} continues prompts; nothing to learn here")
-    config = base.config.acoustic
-    weights = pack_tensors(base, Part.ACOUSTIC)
+    config, loop = base.config.acoustic, recipe.joint_loop
+    weights: Mapping[str, Tensor] = pack_tensors(base, Part.ACOUSTIC)
     quantizer = load_quantizer(config, part(weights, "quantizer."))
     corpus = load_data(folder, quantizer).train
     t2s = T2S(base.config.t2s)
@@ -227,10 +241,17 @@ def train_joint(
         seed=loop.seed,
         on_item=lambda done: on_item(done, len(corpus)),
     )
-    how = {"settings": asdict(settings), "pack": base.fingerprint}
-    stage = JointStage(config, settings, loop, corpus, weights, said)
+    how = {"settings": asdict(recipe.joint), "pack": base.fingerprint}
+    stage = JointStage(config, recipe.joint, loop, corpus, weights, said)
     run_stage(folder / "joint", stage, loop, how)
-    return load_average(folder / "joint", "acoustic")
+    weights = load_average(folder / "joint", "acoustic")
+    every = Corpus([*corpus.items, *(item for t in said for item in retold(corpus, t).items)])
+    for index, (settings, loop) in enumerate(recipe.joint_stages, 1):
+        listener = _listener(settings, encoder, quantizer, config)
+        again = AcousticStage(config, settings, loop, every, weights, listener)
+        run_stage(folder / f"joint-{index}", again, loop, {"settings": asdict(settings)})
+        weights = load_average(folder / f"joint-{index}", "acoustic")
+    return weights
 
 
 def pack_tensors(base: Pack, which: Part) -> dict[str, Tensor]:
