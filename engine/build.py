@@ -10,26 +10,32 @@ import numpy as np
 
 from engine.backends.base import Backend
 from engine.backends.fake import FakeBackend, fake_voices
+from engine.chunking import ChunkSchedule
 from engine.client import VoiceInfo
 from engine.config import EngineConfig
+from engine.decoder_pieces import Piece, cut_pieces
 from engine.errors import EngineFailed, InvalidParameter
 from engine.messages import Event, Failed, Ready, Spoken
 from engine.types import (
+    FRAMES_PER_TOKEN,
     MAX_LEADING_SILENCE_MS,
     Language,
     Phonemes,
     Sampling,
     SentenceJob,
+    StreamMode,
     Style,
     SynthesisParams,
     Word,
 )
+from engine.vocoding import lookahead
 from engine.voice_source import VoiceSource, VoiceTable
 from engine.worker import Worker
 
 _WARM_UP_ID = -1
 _WARM_UP_PHONEMES = 12
 _WARM_UP_TIMEOUT_S = 120.0
+_WARM_UP_CHUNKS = 7  # by then a chunk is as long as it gets
 
 
 def start_worker(config: EngineConfig, emit: Callable[[Event], None]) -> tuple[Worker, Ready]:
@@ -39,6 +45,7 @@ def start_worker(config: EngineConfig, emit: Callable[[Event], None]) -> tuple[W
         SovitsError: What keeps the engine from starting.
     """
     loaded = _load(config)
+    meet_lengths(loaded.backend, config.schedule)
     warm_up = _WarmUp(emit)
     worker = Worker(loaded.backend, loaded.voices, config, warm_up)
     worker.start()
@@ -80,6 +87,31 @@ def _load(config: EngineConfig) -> _Loaded:
     return _Loaded(
         backend, pack_voices, pack.name, pack.fingerprint, pack.sampling, tuple(pack.languages)
     )
+
+
+def meet_lengths(backend: Backend, chunks: ChunkSchedule) -> None:
+    """Call a decoder that is slow at new lengths once with those that sentences will bring."""
+    acoustic, config = backend.acoustic, backend.config.acoustic
+    if not acoustic.decoder_widths:
+        return
+    lookahead_tokens = lookahead(StreamMode.BALANCED, config)
+    assert lookahead_tokens is not None
+    halo, widths = acoustic.decoder_halo, acoustic.decoder_widths
+    ahead = min(halo, lookahead_tokens[1] * FRAMES_PER_TOKEN)
+    pieces: list[Piece] = []
+    for sentence_index in (0, 1):
+        past = 0
+        for number in range(_WARM_UP_CHUNKS):
+            size = chunks.size(number, sentence_index) * FRAMES_PER_TOKEN
+            pieces += cut_pieces(past, size, ahead, halo=halo, widths=widths)
+            past += size
+    for size in (*widths, sum(widths)):  # as sentences end
+        pieces += cut_pieces(past, size, 0, halo=halo, widths=widths)
+    lengths = dict.fromkeys((p.before, p.end - p.start, p.after) for p in pieces)
+    style = np.zeros(config.gin_dim, np.float32)
+    for before, width, after in lengths:
+        shape = acoustic.latent_dim + acoustic.source_rows, before + width + after
+        acoustic.decoder(np.zeros(shape, np.float32), style, before, after)
 
 
 class _WarmUp:

@@ -30,7 +30,7 @@ class ChunkSchedule:
     """Chunk sizes in tokens (40 ms each)."""
 
     first_tokens: int = 5  # of an utterance: the listener waits
-    next_first_tokens: int = 10  # of its later sentences: something is still playing
+    next_first_tokens: int = 8  # of its later sentences: something is still playing
     max_tokens: int = 50
     growth: float = 1.7
 

@@ -114,6 +114,11 @@ class AcousticModel(Protocol):
         """Frames of context each side that make `decoder` exact."""
         ...
 
+    @property
+    def decoder_widths(self) -> Sequence[int]:
+        """Lengths of frames to be heard that `decoder` is best called with; empty: any length."""
+        ...
+
     def encode_text(self, phoneme_ids: IntArray, style: FloatArray) -> TextEncoding:
         """Encode the target phonemes, int64 [P], under style vector float32 [G]."""
         ...

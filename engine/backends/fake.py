@@ -129,6 +129,7 @@ class FakeAcoustic:
     source_rows = 0
     flow_halo = 2
     decoder_halo = 1
+    decoder_widths = ()
 
     def __init__(self, script: FakeScript) -> None:
         self._script = script

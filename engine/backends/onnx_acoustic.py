@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnxruntime as ort
@@ -25,6 +26,7 @@ class AcousticSizes:
     drops_context: bool  # the decoder graph takes context apart from the frames to be heard
     num_phonemes: int
     codebook_size: int
+    decoder_widths: Sequence[int] = ()
 
 
 class OnnxAcoustic:
@@ -50,6 +52,7 @@ class OnnxAcoustic:
         self.source_rows = sizes.source_rows
         self.flow_halo = sizes.flow_halo
         self.decoder_halo = sizes.decoder_halo
+        self.decoder_widths = sizes.decoder_widths
 
     def encode_text(self, phoneme_ids: IntArray, style: FloatArray) -> TextEncoding:
         """See `AcousticModel.encode_text`.

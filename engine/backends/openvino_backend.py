@@ -3,15 +3,16 @@
 OpenVINO runs the decoder in bfloat16 where the processor has it (AMX, AVX512-BF16), at half the
 time of float32; ONNX Runtime has no such kernels. The other graphs gain nothing there. They stay,
 the T2S because its slots rely on the order of sums in ONNX Runtime, text, prior and flow because of
-memory: a compiled graph holds its weights twice, and kernels of every input length it has met (71
-MB after 24 lengths of nano's decoder, whose weights are 14). `describe` says which precision was
-taken.
+memory: a compiled graph holds its weights twice, and kernels and weights of every combination of
+input lengths it has met. The decoder is therefore called with few (`engine.decoder_pieces`).
+`describe` says which precision was taken.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -31,6 +32,8 @@ from engine.manifest import ExportManifest, check_file
 from engine.pack import Pack
 from engine.types import Array
 
+# The frames of the second to fifth chunk of an utterance; longer ones are several calls.
+_WIDTHS = (16, 28, 50)
 _OURS = "decoder"  # nine tenths of the operations, and the only graph where rounding cannot add up
 
 
@@ -71,7 +74,8 @@ class OpenvinoBackend(OnnxBackend):
         weights = GraphWeights(pack).load(record.weights)
         blob = whole_model(check_file(pack.path / "onnx", record), weights)
         graphs[_OURS] = compile_graph(blob, _OURS, threads=threads, half=self._half)
-        return OnnxAcoustic(acoustic_sizes(pack.config, manifest), **graphs)
+        sizes = replace(acoustic_sizes(pack.config, manifest), decoder_widths=_WIDTHS)
+        return OnnxAcoustic(sizes, **graphs)
 
     def describe(self) -> dict[str, str]:
         """See `Backend.describe`."""

@@ -34,6 +34,7 @@ class TorchAcoustic:
         self.source_rows = network.source_rows
         self.flow_halo = network.flow_halo
         self.decoder_halo = network.decoder_halo
+        self.decoder_widths: Sequence[int] = ()
 
     def encode_text(self, phoneme_ids: IntArray, style: FloatArray) -> TextEncoding:
         """Encode the target phonemes, int64 [P], under style vector float32 [G].
