@@ -24,7 +24,8 @@ class EngineConfig:
     max_positions: int = 1024  # phonemes + tokens one slot holds; 1024 is some 30 s of speech
     precision: str = "fp32"  # of the T2S graphs: fp32, int8, or auto: the faster here
     semantic_threads: int = 1
-    acoustic_threads: int = 1  # of prefill too
+    acoustic_threads: int = 1
+    prefill_threads: int = 1
     first_audio_s: float = 0.25  # when a new utterance counts as late
     schedule: ChunkSchedule = field(default_factory=ChunkSchedule)
     fake: FakeScript | None = None
@@ -40,6 +41,7 @@ class EngineConfig:
             ("max_positions", 64, 4000),
             ("semantic_threads", 1, 256),
             ("acoustic_threads", 1, 256),
+            ("prefill_threads", 1, 256),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:

@@ -92,7 +92,8 @@ class EngineSection:
     precision: Literal["fp32", "int8", "auto"] = "fp32"  # of the T2S stage, where the pack has both
     process: bool = True  # in a process of its own; false: in threads of this one
     slots: Annotated[int, Range(1, 256)] = 8
-    threads: Annotated[int, Range(1, 256)] = 2  # of the acoustic stage and of prefill
+    threads: Annotated[int, Range(1, 256)] = 2  # of the acoustic stage
+    prefill_threads: Annotated[int, Range(1, 256)] = 2
     semantic_threads: Annotated[int, Range(1, 256)] = 1
     max_positions: Annotated[int, Range(64, 4000)] = 1024
     first_audio_s: Seconds = 0.25
@@ -208,6 +209,7 @@ def engine_config(section: EngineSection) -> EngineConfig:
         max_positions=section.max_positions,
         semantic_threads=section.semantic_threads,
         acoustic_threads=section.threads,
+        prefill_threads=section.prefill_threads,
         first_audio_s=section.first_audio_s,
         fake=_fake_script(section) if is_fake else None,
     )

@@ -71,7 +71,7 @@ class OnnxBackend:
         return OnnxSemantic(
             pack.config.t2s,
             # Hundreds of rows, which every thread helps with; a step is bound by memory.
-            open_graph("prefill", max(threads, options.acoustic_threads), found["prefill"]),
+            open_graph("prefill", options.prefill_threads, found["prefill"]),
             open_graph("step", threads, self._precision["step"]),
             num_slots=options.num_slots,
             max_positions=options.max_positions,

@@ -40,7 +40,12 @@ class BackendOptions(Protocol):
 
     @property
     def acoustic_threads(self) -> int:
-        """CPU threads of the acoustic stage and of prefill."""
+        """CPU threads of the acoustic stage."""
+        ...
+
+    @property
+    def prefill_threads(self) -> int:
+        """CPU threads of prefill, where that is not another call of the T2S's own network."""
         ...
 
 

@@ -96,8 +96,8 @@ def test_threads_go_where_there_are_many_rows(micro: Pack, monkeypatch: pytest.M
         return open_session(path, threads=threads, **rest)
 
     monkeypatch.setattr(onnx_backend, "open_session", recording)
-    OnnxBackend(micro, EngineConfig(num_slots=1, acoustic_threads=2))
-    assert asked == {"prefill": 2, "step": 1, "text": 2, "prior": 2, "flow": 2, "decoder": 2}
+    OnnxBackend(micro, EngineConfig(num_slots=1, prefill_threads=3, acoustic_threads=2))
+    assert asked == {"prefill": 3, "step": 1, "text": 2, "prior": 2, "flow": 2, "decoder": 2}
 
 
 def test_enrolment_gives_torch_s_numbers(micro: Pack) -> None:
