@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="any configuration key; a wrong one is answered with all there are",
+        help="any configuration key; a wrong one is answered with its neighbours and all there are",
     )
 
 
