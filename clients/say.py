@@ -5,8 +5,8 @@
     sovits-live say "Hello." --out - | aplay
 
 Prints the time from sending the first text to the first packet, and how fast the audio came.
-Exit status: 0 spoken, 1 the server reported an error, 2 bad arguments or nothing to decode or play
-with, 3 no connection.
+Exit status: 0 spoken, 1 the server reported an error, 2 bad arguments, a text without a word, or
+nothing to decode or play with, 3 no connection.
 """
 
 from __future__ import annotations
@@ -26,8 +26,15 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from clients.context import Context
-from clients.errors import ConnectFailed, ServerError, SessionLost, StreamError
-from clients.events import CLOCK_HZ, AudioPacket, ContextDone, ContextStarted, Warned
+from clients.errors import ConnectFailed, NothingToSpeak, ServerError, SessionLost, StreamError
+from clients.events import (
+    CLOCK_HZ,
+    AudioPacket,
+    ContextDone,
+    ContextStarted,
+    SegmentStarted,
+    Warned,
+)
 from clients.play import PLAYABLE_CODECS, Player
 from clients.save import STDOUT, PacketSink, check_target, open_sink
 from clients.stream_client import StreamClient
@@ -107,8 +114,7 @@ class _Figures:
     def lines(self, done: ContextDone) -> Iterator[str]:
         audio_s = done.total_samples48 / CLOCK_HZ
         took_s = time.monotonic() - self.started_s
-        if self.first_packet_s is None or not audio_s:
-            yield "nothing to speak"
+        if self.first_packet_s is None:
             return
         first_ms = (self.first_packet_s - self.started_s) * 1000
         yield f"first packet after {first_ms:.0f} ms"
@@ -196,23 +202,37 @@ async def _read(descriptor: int) -> bytes:
 async def _receive(
     context: Context, args: argparse.Namespace, figures: _Figures
 ) -> ContextDone | None:
-    """Save and play what comes until the context ends."""
+    """Save and play what comes until the context ends.
+
+    Raises:
+        NothingToSpeak: No segment came. The server sends a moment of silence then, for clients that
+            take a context without audio for a failure; that is neither kept nor played.
+    """
     output = _Output(args)
     done: ContextDone | None = None
+    has_segment = False
     try:
         async for event in context:
             if isinstance(event, ContextStarted):
                 await output.start(event)
-            elif isinstance(event, AudioPacket):
+            elif isinstance(event, SegmentStarted):
+                has_segment = True
+            elif isinstance(event, AudioPacket) and has_segment:
                 figures.add(event)
                 await output.add(event)
             elif isinstance(event, Warned):
                 print(f"warning: {event.code}: {event.detail}", file=sys.stderr)
             elif isinstance(event, ContextDone):
+                if not has_segment or not event.total_samples48:
+                    raise NothingToSpeak(f"nothing to speak in {_shown(args.text)}")
                 done = event
     finally:
         await output.close(None if done is None else done.total_samples48)
     return done
+
+
+def _shown(text: str) -> str:
+    return "what standard input gave" if text == "-" else f"text {text!r:.60}"
 
 
 class _Output:

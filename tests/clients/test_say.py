@@ -220,6 +220,7 @@ async def test_lost_connection_is_status_3_and_keeps_what_came(
         ctx = (await peer.hear("context.open"))["ctx"]
         encoder = AudioEncoder("opus", source_hz=32000, rate_hz=24000)
         await peer.start(ctx, 1, encoder)
+        await peer.say(messages.SegmentStarted(ctx, 0, "Hi", 0, 0, 2))
         await peer.send_audio(1, encoder.silence(500))
         await peer.socket.close(4480)
 

@@ -87,10 +87,10 @@ async def test_missing_key_is_refused_before_the_session(tmp_path: Path) -> None
     assert caught.value.status == 401
 
 
-async def run_say(live: Live, *arguments: str) -> int:
+async def run_say(live: Live, *arguments: str, text: str = TEXT) -> int:
     parser = argparse.ArgumentParser()
     say.add_arguments(parser)
-    args = parser.parse_args([TEXT, "--url", live.http, *arguments])
+    args = parser.parse_args([text, "--url", live.http, *arguments])
     return await asyncio.to_thread(say.run, args)
 
 
@@ -104,3 +104,23 @@ async def test_say_writes_what_was_spoken(name: str, tmp_path: Path) -> None:
             done = (await events_of(client, TEXT, lead_ms=0))[-1]
     assert isinstance(done, ContextDone)
     assert soundfile.info(path).duration == done.total_samples48 / 48000
+
+
+async def test_say_of_marks_alone_is_an_error_and_no_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The server's moment of silence (protocol.md 4, rule 12) is for those who wait for audio."""
+    path = tmp_path / "a.wav"
+    async with serve() as live:
+        status = await run_say(live, "--out", str(path), text="!!! ###")
+    assert status == say.EXIT_ARGUMENTS
+    assert "nothing to speak in text '!!! ###'" in capsys.readouterr().err
+    assert not path.exists()
+
+
+async def test_marks_among_sentences_do_not_disturb(tmp_path: Path) -> None:
+    """They are passed over; what can be spoken is."""
+    path = tmp_path / "a.wav"
+    async with serve() as live:
+        assert await run_say(live, "--out", str(path), text="!!! ###\n\nHello there.\n\n###") == 0
+    assert soundfile.info(path).duration > 0.2
