@@ -18,7 +18,7 @@ from typing import Protocol
 
 from engine.client import EngineClient, EngineInfo
 from engine.errors import SovitsError
-from engine.text.languages import how_to_install
+from engine.text.languages import how_to_install, how_to_speak
 from engine.types import Language
 from server import messages
 from server.admission import ANONYMOUS, Admission, Keys
@@ -296,8 +296,9 @@ class Runtime:
         info = self.engine.info
         if info.languages and settings.lang not in (Language.AUTO, *info.languages):
             valid = ", ".join([*info.languages, "auto"])
+            fix = how_to_speak(Language(settings.lang))
             text = f"lang is {settings.lang!r}, valid for the model {info.pack}: {valid}"
-            raise ClientError("unsupported_lang", text)
+            raise ClientError("unsupported_lang", f"{text}; for one that speaks it: {fix}")
         spoken = [str(language) for language in self._parts.languages]
         if settings.lang not in (Language.AUTO, *spoken):
             valid = ", ".join([*spoken, "auto"])
