@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -100,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         driver = Driver(open_session, lines_from(args, corpus), time.perf_counter)
         found, levels = asyncio.run(_search(args, driver))
     except (InvalidParameter, Refused, WireClosed) as error:
-        print(f"bench capacity: {error}")
+        print(f"error: {error}", file=sys.stderr)
         return 1
     bound = " (not tried beyond)" if found == args.most else ""
     print(f"capacity: {found} clients{bound} with p95 first audible <= {args.limit_ms:.0f} ms")

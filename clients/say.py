@@ -25,8 +25,9 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
+from clients.command_line import EXIT_OK, add_server_arguments, add_voice_arguments, complain
 from clients.context import Context
-from clients.errors import ConnectFailed, NothingToSpeak, ServerError, SessionLost, StreamError
+from clients.errors import NothingToSpeak, SessionLost, StreamError
 from clients.events import (
     CLOCK_HZ,
     AudioPacket,
@@ -39,19 +40,14 @@ from clients.play import PLAYABLE_CODECS, Player
 from clients.save import STDOUT, PacketSink, check_target, open_sink
 from clients.stream_client import StreamClient
 
-EXIT_OK, EXIT_SERVER, EXIT_ARGUMENTS, EXIT_CONNECTION = 0, 1, 2, 3
-_DEFAULT_URL = "ws://127.0.0.1:8080"
 _READ_BYTES = 4096
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
     parser.add_argument("text", help="what to say; - reads it from standard input as it comes")
-    parser.add_argument("--url", default=_DEFAULT_URL, help=f"server (default: {_DEFAULT_URL})")
-    parser.add_argument("--token", help="API key")
-    parser.add_argument("--voice", help="voice id (default: the server's)")
-    parser.add_argument("--style", help="style of the voice")
-    parser.add_argument("--lang", help="zh, en, ja, ko, yue or auto")
+    add_server_arguments(parser)
+    add_voice_arguments(parser)
     parser.add_argument("--speed", type=float, help="0.5 to 2.0")
     parser.add_argument("--seed", type=int, help="same seed, same audio")
     parser.add_argument("--out", help="*.wav, *.opus, *.ogg, or - for WAV on standard output")
@@ -72,19 +68,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         _check(args)
         return asyncio.run(_say(args))
-    except ValueError as error:
-        return _complain(str(error), EXIT_ARGUMENTS)
-    except (ConnectFailed, SessionLost) as error:
-        return _complain(str(error), EXIT_CONNECTION)
-    except ServerError as error:
-        return _complain(str(error), EXIT_SERVER)
-    except (StreamError, OSError) as error:
-        return _complain(str(error), EXIT_ARGUMENTS)
-
-
-def _complain(message: str, status: int) -> int:
-    print(f"sovits-live say: {message}", file=sys.stderr)
-    return status
+    except (ValueError, StreamError, OSError) as error:
+        return complain(error)
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -72,7 +72,7 @@ def _short_forms(args: argparse.Namespace) -> list[str]:
 
 
 def _complain(message: str, status: int) -> int:
-    print(f"sovits-live serve: {message}", file=sys.stderr)
+    print(f"error: {message}", file=sys.stderr)
     return status
 
 

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from clients import say
-from clients.say import EXIT_ARGUMENTS, EXIT_CONNECTION, EXIT_OK, EXIT_SERVER
+from clients.command_line import EXIT_ARGUMENTS, EXIT_CONNECTION, EXIT_OK, EXIT_SERVER
 from server import messages
 from server.encoder import AudioEncoder
 
@@ -207,7 +207,7 @@ async def test_a_refused_text_leaves_the_file_of_that_name(
     path.write_bytes(b"of yesterday")
     async with serving(script) as server:
         assert await run("Hi", "--url", server.url, "--out", str(path)) == EXIT_SERVER
-    assert capsys.readouterr().err == f"sovits-live say: unsupported_lang: {text}\n"
+    assert capsys.readouterr().err == f"error: unsupported_lang: {text}\n"
     assert path.read_bytes() == b"of yesterday"
 
 
