@@ -280,7 +280,7 @@ class Utterance:
         assert self._delivery is not None
         chunk = await self._speech.next_chunk(spoken)
         if spoken.phonemes is None or chunk is None:
-            return
+            return  # nothing to speak
         if spoken.sentence.index == 0:
             self._queue_s = self._services.clock() - spoken.cut_s
         sentence = spoken.sentence

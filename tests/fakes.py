@@ -28,6 +28,7 @@ class Script:
         gates: By sentence index, an event to wait for before its chunk number 1 (the second).
         fail_text: A normalized text whose sentence fails after its first chunk.
         hang_text: A normalized text whose sentence never gives anything.
+        mute_text: A normalized text whose sentence ends without a chunk.
         sampling: Of its pack.
         languages: Of its pack; empty if that is not known.
     """
@@ -37,6 +38,7 @@ class Script:
     gates: dict[int, asyncio.Event] = field(default_factory=dict)
     fail_text: str = ""
     hang_text: str = ""
+    mute_text: str = ""
     sampling: Sampling = Sampling()
     languages: tuple[Language, ...] = ()
 
@@ -110,6 +112,8 @@ class ScriptedEngine:
         script, text = self.script, job.phonemes.normalized_text
         if script.hang_text and text == script.hang_text:
             await asyncio.Event().wait()
+        if script.mute_text and text == script.mute_text:
+            return
         total = TOKENS_PER_PHONEME * len(job.phonemes)
         done = 0
         while done < total:
