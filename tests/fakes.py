@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -56,6 +58,7 @@ class ScriptedEngine:
         self.start_error: Exception | None = None
         self.start_gate: asyncio.Event | None = None
         self._ready = False
+        self.spoken_s = -math.inf
 
     @property
     def info(self) -> EngineInfo:
@@ -77,6 +80,11 @@ class ScriptedEngine:
         self._ready = value
 
     @property
+    def last_audio_s(self) -> float:
+        """See EngineClient."""
+        return self.spoken_s
+
+    @property
     def voices(self) -> Mapping[str, VoiceInfo]:
         """See EngineClient."""
         return {
@@ -91,6 +99,7 @@ class ScriptedEngine:
         if self.start_error is not None:
             raise self.start_error
         self._ready = True
+        self.spoken_s = time.monotonic()
 
     async def close(self) -> None:
         """See EngineClient."""
@@ -129,6 +138,7 @@ class ScriptedEngine:
             yield self._chunk(job, done, count, is_final=done == total)
 
     def _chunk(self, job: SentenceJob, done: int, count: int, *, is_final: bool) -> AudioChunk:
+        self.spoken_s = time.monotonic()
         samples = np.full(count * SAMPLES_PER_TOKEN, 0.1, np.float32)
         if is_final:
             pause = np.zeros(job.pause_ms * RATE_HZ // 1000, np.float32)
