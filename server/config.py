@@ -109,6 +109,7 @@ class TextSection:
 
     workers: Annotated[int, Range(1, 64)] = 1
     lexicon: str | None = None  # the user's pronunciations
+    g2pw_dir: str | None = None  # the g2pW model's folder, for Chinese polyphones
     digits: Literal["auto", "read", "cardinal"] = "auto"
 
 

@@ -227,10 +227,12 @@ def build_frontend(section: TextSection, info: EngineInfo, language: Language) -
     from engine.text import pool
 
     lexicon = Path(section.lexicon).expanduser() if section.lexicon else None
+    g2pw_dir = Path(section.g2pw_dir).expanduser() if section.g2pw_dir else None
     return pool.FrontendPool(
         info.symbol_set,
         section.workers,
         lexicon=lexicon,
+        g2pw_dir=g2pw_dir,
         digits=section.digits,
         warm=(language,),
         languages=info.languages,
