@@ -110,7 +110,7 @@ async def test_say_writes_what_was_spoken(name: str, tmp_path: Path) -> None:
 async def test_say_of_marks_alone_is_an_error_and_no_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The server's moment of silence (protocol.md 4, rule 12) is for those who wait for audio."""
+    """The server's moment of silence is for clients that take no audio for a failure."""
     path = tmp_path / "a.wav"
     async with serve() as live:
         status = await run_say(live, "--out", str(path), text="!!! ###")

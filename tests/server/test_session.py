@@ -18,7 +18,7 @@ from tests.server.live import Client, serve
 
 
 async def test_text_becomes_opus_packets() -> None:
-    """The example of protocol.md section 8."""
+    """The example of the README: text, packets, the end."""
     async with serve() as live, live.session() as client:
         assert client.ws.subprotocol == "sovits.tts.v1"
         assert client.ready["voices"] == ["anna", "bob"]
