@@ -23,6 +23,7 @@ from server.delivery import Delivery
 from server.encoder import AudioEncoder, Codec
 from server.errors import ERROR_CODES, ClientError
 from server.events import CancelRequested
+from server.frames import CLOCK_HZ
 from server.pacing import Pacer
 from server.quotas import Account
 from server.services import Services
@@ -30,7 +31,7 @@ from server.settings import Settings
 from server.sink import Sink
 from server.speech import FlushMark, Speech, SpokenSentence, TextEnd
 from server.timings import TimingTrack
-from server.transcript import CLOCK_HZ, Transcript
+from server.transcript import Transcript
 
 logger = logging.getLogger(__name__)
 
