@@ -7,7 +7,7 @@ import logging
 from dataclasses import asdict
 
 from engine.client import EngineClient
-from engine.errors import SovitsError
+from engine.errors import SovitsError, VoiceError
 from engine.types import Language, Priority, SentenceJob, SynthesisParams
 from server.services import Services
 
@@ -70,20 +70,27 @@ class SelfTest:
 
 
 async def _speak(services: Services) -> None:
-    """Go the whole way of a sentence, text to audio."""
+    """Go the whole way of a sentence, text to audio, with the first voice that is whole."""
     phonemes = await services.frontend.phonemize(_TEXT, Language.ZH)
     engine: EngineClient = services.engine
-    voice = next(iter(engine.voices.values()))
-    job = SentenceJob(
-        job_id=services.new_job_id(),
-        utterance_id=_UTTERANCE,
-        sentence_index=0,
-        phonemes=phonemes,
-        voice_id=voice.id,
-        style=voice.styles[0],
-        params=SynthesisParams(**asdict(engine.info.sampling)),
-        priority=Priority.BATCH,  # whoever listens goes first
-    )
-    async with engine.synthesize(job) as chunks:
-        async for _ in chunks:
-            pass
+    damaged: VoiceError | None = None
+    for voice in engine.voices.values():
+        job = SentenceJob(
+            job_id=services.new_job_id(),
+            utterance_id=_UTTERANCE,
+            sentence_index=0,
+            phonemes=phonemes,
+            voice_id=voice.id,
+            style=voice.styles[0],
+            params=SynthesisParams(**asdict(engine.info.sampling)),
+            priority=Priority.BATCH,  # whoever listens goes first
+        )
+        try:
+            async with engine.synthesize(job) as chunks:
+                async for _ in chunks:
+                    pass
+            return
+        except VoiceError as error:
+            damaged = error
+    if damaged is not None:
+        raise damaged

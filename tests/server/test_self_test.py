@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from engine.client import EngineStats
-from engine.errors import EngineFailed
+from engine.errors import EngineFailed, VoiceError
 from engine.types import Priority, SentenceJob
 from server import runtime, self_test
 from tests.fakes import Script
@@ -87,6 +87,27 @@ async def test_a_failure_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
         live.engine.spoken_s = LONG_AGO_S
         monkeypatch.setattr(live.engine, "synthesize", broken)
         assert await readyz(live) == (503, "engine_down")
+
+
+@pytest.mark.parametrize(
+    ("damaged", "answer"),
+    [({"anna"}, (200, "ready")), ({"anna", "bob"}, (503, "engine_down"))],
+)
+async def test_a_damaged_voice_is_not_a_dead_engine(
+    damaged: set[str], answer: tuple[int, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one will do; without any that is whole nobody can be served."""
+    async with serve() as live:
+        synthesize = live.engine.synthesize
+
+        def some(job: SentenceJob) -> Any:
+            if job.voice_id in damaged:
+                raise VoiceError(f"voice {job.voice_id} is damaged")
+            return synthesize(job)
+
+        monkeypatch.setattr(live.engine, "synthesize", some)
+        live.engine.spoken_s = LONG_AGO_S
+        assert await readyz(live) == answer
 
 
 async def test_a_server_without_a_voice_has_nothing_to_speak_with(
