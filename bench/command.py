@@ -6,6 +6,8 @@ import argparse
 import importlib
 from collections.abc import Mapping
 
+from server.cli import CommandParser
+
 # Each module has add_arguments(parser) and run(args) -> int, and is imported when it is chosen.
 BENCHES: Mapping[str, tuple[str, str]] = {
     "cpu": ("bench.cpu", "networks, whole servers and memory on this CPU, against the targets"),
@@ -38,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the chosen bench."""
     module = importlib.import_module(BENCHES[args.bench][0])
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=f"sovits-live bench {args.bench}",
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

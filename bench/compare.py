@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         a, b = read_result(args.a), read_result(args.b)
     except InvalidParameter as error:
-        print(f"bench compare: {error}")
+        print(f"error: {error}", file=sys.stderr)
         return 2
     against = differences(a, b, across=args.across)
     if a.get("bench") != "latency":

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -140,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
         lines = in_turns(*corpora, args.pairs + args.warmups)
         outcome, share = asyncio.run(_outcome(args, lines))
     except (EngineFailed, InvalidParameter, Refused, WireClosed) as error:
-        print(f"bench growth: {error}")
+        print(f"error: {error}", file=sys.stderr)
         return 1
     result = result_of(args, corpora, outcome, share)
     for level in result["levels"]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -257,7 +258,7 @@ def run(args: argparse.Namespace) -> int:
         driver = Driver(open_session, lines_from(args, corpus), time.perf_counter)
         levels = asyncio.run(_levels(driver, loads_from(args), args.url))
     except (InvalidParameter, Refused, WireClosed) as error:
-        print(f"bench latency: {error}")
+        print(f"error: {error}", file=sys.stderr)
         return 1
     result = {
         "bench": "latency",

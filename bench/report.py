@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -207,7 +208,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         results = {path.stem: read_result(path) for path in args.results}
     except InvalidParameter as error:
-        print(f"bench report: {error}")
+        print(f"error: {error}", file=sys.stderr)
         return 1
     write_page(args.out, results)
     print(f"written to {args.out}")

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.environment import write_json
+from bench.listeners import WORDS
 from clients.errors import StreamError
 from clients.events import AudioPacket, ContextCancelled, ContextDone, SegmentStarted
 from clients.stream_client import StreamClient
@@ -35,9 +36,6 @@ from engine.types import FloatArray, Language
 RATE_HZ, HOP = 32000, 640  # of the fake backend; sent as it is, so samples can be compared
 NUM_VOICES = 2  # that the server's fake backend has
 MOST_DRIFT = 0.02  # of the memory
-WORDS = (
-    "the quick brown fox jumps over a lazy dog while seven silver ships sail home at dawn".split()
-)
 
 
 @dataclass(slots=True)

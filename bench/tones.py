@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import sys
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -42,6 +44,7 @@ class ToneEngine:
         # A later sentence must not use up what the one before it needs.
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._num_done = 0
+        self._last_audio_s = -math.inf
 
     @property
     def info(self) -> EngineInfo:
@@ -54,6 +57,11 @@ class ToneEngine:
     def is_ready(self) -> bool:
         """See EngineClient."""
         return True
+
+    @property
+    def last_audio_s(self) -> float:
+        """See EngineClient."""
+        return self._last_audio_s
 
     @property
     def voices(self) -> Mapping[str, VoiceInfo]:
@@ -102,6 +110,7 @@ class ToneEngine:
                 samples = np.concatenate([samples, pause])
                 self._num_done += 1
             self._made[job.utterance_id] += len(samples) / RATE_HZ
+            self._last_audio_s = time.monotonic()
             tokens = np.arange(done, done + count, dtype=np.int64) // TOKENS_PER_LETTER
             yield AudioChunk(
                 job.job_id, job.sentence_index, samples, RATE_HZ, is_final, count, tokens

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import resource
 import time
 from collections.abc import Sequence
@@ -28,12 +27,12 @@ from aiohttp import ClientSession, ClientTimeout, TCPConnector
 from bench.environment import QuietWatch, write_json
 from bench.listeners import Heard, Listener, Plan
 from bench.playout import Piece, play
+from bench.processes import cpu_s
 from bench.soak import Server
 from bench.statistics import Quantiles
 
 BUFFER_S = 0.1  # the listener's
 MAX_CANCEL_S = 0.05
-_TICKS = os.sysconf("SC_CLK_TCK")
 # Codec: rate and bytes per sample; 0: packets are whole frames.
 FORMATS = {"mulaw": (8000, 1), "pcm_s16le": (24000, 2), "opus": (24000, 0)}
 _FRAME_MS = 20
@@ -57,17 +56,12 @@ class Used:
         own = resource.getrusage(resource.RUSAGE_SELF)
         return cls(
             time.monotonic(),
-            _cpu_s(gateway),
-            sum(_cpu_s(pid) for pid in children),
+            cpu_s([gateway]),
+            cpu_s(children),
             own.ru_utime + own.ru_stime,
             sum(listener.num_messages for listener in listeners),
             sum(len(heard.packets) for listener in listeners for heard in listener.heard),
         )
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +105,7 @@ async def load(args: argparse.Namespace) -> dict[str, Any]:
                 group.create_task(listener.run(session, lambda: False))
             await asyncio.sleep(plan.spread_s + args.settle)
             before = Used.now(server, listeners)
-            watch = QuietWatch(lambda: sum(_cpu_s(pid) for pid in server.pids()))
+            watch = QuietWatch(lambda: cpu_s(server.pids()))
             await asyncio.sleep(max(0.0, until_s - time.monotonic()))
             after = Used.now(server, listeners)
             others_share = watch.share()

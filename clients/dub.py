@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,18 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from clients.command_line import (
+    EXIT_OK,
+    EXIT_SERVER,
+    add_server_arguments,
+    add_voice_arguments,
+    complain,
+)
 from clients.dubbing import DubFolder, FitLimits, Line, Voice, fitted, line_key, placed
-from clients.errors import ConnectFailed, ServerError, SessionLost, StreamError
+from clients.errors import ServerError, StreamError
 from clients.stream_client import StreamClient
 from clients.subtitles import Cue, format_srt, parse_script, parse_srt
 
-EXIT_OK, EXIT_SERVER, EXIT_ARGUMENTS, EXIT_CONNECTION = 0, 1, 2, 3
-_DEFAULT_URL = "ws://127.0.0.1:8080"
 _AUDIO_SUFFIXES = (".wav", ".mp3", ".opus", ".ogg", ".flac")
 _LATE_S = 0.05  # moved by less is not worth a word
 
@@ -38,9 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
     parser.add_argument("script", type=Path, help="*.srt, or *.txt with a line per take")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--voice", help="voice id (default: the server's)")
-    parser.add_argument("--style", help="style of the voice")
-    parser.add_argument("--lang", help="zh, en, ja, ko, yue or auto")
+    add_voice_arguments(parser)
     parser.add_argument("--seed", type=int, default=0, help="same seed, same takes (default: 0)")
     parser.add_argument("--track", action="store_true", help="also write one track of all lines")
     parser.add_argument("--speed", type=float, default=1.0, help="usual speed (default: 1.0)")
@@ -51,8 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gap", type=float, default=0.35, help="seconds between lines without times"
     )
     parser.add_argument("--jobs", type=int, default=2, help="lines spoken at a time (default: 2)")
-    parser.add_argument("--url", default=_DEFAULT_URL, help=f"server (default: {_DEFAULT_URL})")
-    parser.add_argument("--token", help="API key")
+    add_server_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,17 +62,8 @@ def run(args: argparse.Namespace) -> int:
         limits = _check(args)
         cues = _read(args.script)
         return asyncio.run(_dub(args, cues, limits))
-    except (ConnectFailed, SessionLost) as error:
-        return _complain(str(error), EXIT_CONNECTION)
-    except ServerError as error:
-        return _complain(str(error), EXIT_SERVER)
     except (ValueError, StreamError, OSError) as error:
-        return _complain(str(error), EXIT_ARGUMENTS)
-
-
-def _complain(message: str, status: int) -> int:
-    print(f"sovits-live dub: {message}", file=sys.stderr)
-    return status
+        return complain(error)
 
 
 def _check(args: argparse.Namespace) -> FitLimits:

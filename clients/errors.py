@@ -49,6 +49,10 @@ class ServerError(StreamError):
         self.retryable = retryable
 
 
+class NothingToSpeak(StreamError):
+    """The text holds no word in any language, only marks; names the text."""
+
+
 class BadMessage(StreamError):
     """The server sent something that is not of this protocol."""
 

@@ -5,8 +5,8 @@
     sovits-live say "Hello." --out - | aplay
 
 Prints the time from sending the first text to the first packet, and how fast the audio came.
-Exit status: 0 spoken, 1 the server reported an error, 2 bad arguments or nothing to decode or play
-with, 3 no connection.
+Exit status: 0 spoken, 1 the server reported an error, 2 bad arguments, a text without a word, or
+nothing to decode or play with, 3 no connection.
 """
 
 from __future__ import annotations
@@ -25,26 +25,29 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
+from clients.command_line import EXIT_OK, add_server_arguments, add_voice_arguments, complain
 from clients.context import Context
-from clients.errors import ConnectFailed, ServerError, SessionLost, StreamError
-from clients.events import CLOCK_HZ, AudioPacket, ContextDone, ContextStarted, Warned
+from clients.errors import NothingToSpeak, SessionLost, StreamError
+from clients.events import (
+    CLOCK_HZ,
+    AudioPacket,
+    ContextDone,
+    ContextStarted,
+    SegmentStarted,
+    Warned,
+)
 from clients.play import PLAYABLE_CODECS, Player
 from clients.save import STDOUT, PacketSink, check_target, open_sink
 from clients.stream_client import StreamClient
 
-EXIT_OK, EXIT_SERVER, EXIT_ARGUMENTS, EXIT_CONNECTION = 0, 1, 2, 3
-_DEFAULT_URL = "ws://127.0.0.1:8080"
 _READ_BYTES = 4096
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
     parser.add_argument("text", help="what to say; - reads it from standard input as it comes")
-    parser.add_argument("--url", default=_DEFAULT_URL, help=f"server (default: {_DEFAULT_URL})")
-    parser.add_argument("--token", help="API key")
-    parser.add_argument("--voice", help="voice id (default: the server's)")
-    parser.add_argument("--style", help="style of the voice")
-    parser.add_argument("--lang", help="zh, en, ja, ko, yue or auto")
+    add_server_arguments(parser)
+    add_voice_arguments(parser)
     parser.add_argument("--speed", type=float, help="0.5 to 2.0")
     parser.add_argument("--seed", type=int, help="same seed, same audio")
     parser.add_argument("--out", help="*.wav, *.opus, *.ogg, or - for WAV on standard output")
@@ -65,19 +68,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         _check(args)
         return asyncio.run(_say(args))
-    except ValueError as error:
-        return _complain(str(error), EXIT_ARGUMENTS)
-    except (ConnectFailed, SessionLost) as error:
-        return _complain(str(error), EXIT_CONNECTION)
-    except ServerError as error:
-        return _complain(str(error), EXIT_SERVER)
-    except (StreamError, OSError) as error:
-        return _complain(str(error), EXIT_ARGUMENTS)
-
-
-def _complain(message: str, status: int) -> int:
-    print(f"sovits-live say: {message}", file=sys.stderr)
-    return status
+    except (ValueError, StreamError, OSError) as error:
+        return complain(error)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -107,8 +99,7 @@ class _Figures:
     def lines(self, done: ContextDone) -> Iterator[str]:
         audio_s = done.total_samples48 / CLOCK_HZ
         took_s = time.monotonic() - self.started_s
-        if self.first_packet_s is None or not audio_s:
-            yield "nothing to speak"
+        if self.first_packet_s is None:
             return
         first_ms = (self.first_packet_s - self.started_s) * 1000
         yield f"first packet after {first_ms:.0f} ms"
@@ -196,23 +187,37 @@ async def _read(descriptor: int) -> bytes:
 async def _receive(
     context: Context, args: argparse.Namespace, figures: _Figures
 ) -> ContextDone | None:
-    """Save and play what comes until the context ends."""
+    """Save and play what comes until the context ends.
+
+    Raises:
+        NothingToSpeak: No segment came. The server sends a moment of silence then, for clients that
+            take a context without audio for a failure; that is neither kept nor played.
+    """
     output = _Output(args)
     done: ContextDone | None = None
+    has_segment = False
     try:
         async for event in context:
             if isinstance(event, ContextStarted):
                 await output.start(event)
-            elif isinstance(event, AudioPacket):
+            elif isinstance(event, SegmentStarted):
+                has_segment = True
+            elif isinstance(event, AudioPacket) and has_segment:
                 figures.add(event)
                 await output.add(event)
             elif isinstance(event, Warned):
                 print(f"warning: {event.code}: {event.detail}", file=sys.stderr)
             elif isinstance(event, ContextDone):
+                if not has_segment or not event.total_samples48:
+                    raise NothingToSpeak(f"nothing to speak in {_shown(args.text)}")
                 done = event
     finally:
         await output.close(None if done is None else done.total_samples48)
     return done
+
+
+def _shown(text: str) -> str:
+    return "what standard input gave" if text == "-" else f"text {text!r:.60}"
 
 
 class _Output:

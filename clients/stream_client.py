@@ -1,7 +1,7 @@
 """Speak through a running server: text goes in as it is written, packets come out.
 
     async with StreamClient("ws://127.0.0.1:8080") as client:
-        context = await client.open(voice="default", format={"codec": "opus", "rate": 24000})
+        context = await client.open(voice="anna", format={"codec": "opus", "rate": 24000})
         await context.send_text("Hello, ")
         await context.send_text("world.")
         await context.end()

@@ -17,13 +17,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from clients.command_line import EXIT_OK, add_server_arguments, complain
 from clients.context import Context
-from clients.errors import ConnectFailed, StreamError
+from clients.errors import StreamError
 from clients.events import AudioPacket, ContextCancelled, ContextDone, ContextStarted
 from clients.save import SampleStream
 from clients.stream_client import StreamClient
 
-EXIT_OK, EXIT_FAILED, EXIT_NO_SERVER = 0, 1, 3
 RATE_HZ = 24000
 _BYTES_PER_S = 2 * RATE_HZ
 _FORMAT = {"codec": "pcm_s16le", "rate": RATE_HZ}
@@ -154,8 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--url", default="ws://127.0.0.1:8080")
-    parser.add_argument("--token", help="API key")
+    add_server_arguments(parser)
     parser.add_argument("--voice")
     parser.add_argument("--tokens-per-s", type=float, default=15.0, help="how fast answers come")
     parser.add_argument("--out", help="WAV of what the user heard")
@@ -163,9 +162,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with suppress(KeyboardInterrupt):
         try:
             spoken = asyncio.run(talk(args))
-        except StreamError as error:
-            print(f"talk: {error}", file=sys.stderr)
-            return EXIT_NO_SERVER if isinstance(error, ConnectFailed) else EXIT_FAILED
+        except (StreamError, OSError) as error:
+            return complain(error)
         if args.out:
             _save(args.out, spoken)
     return EXIT_OK

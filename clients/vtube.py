@@ -14,13 +14,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from clients.command_line import (
+    EXIT_OK,
+    EXIT_SERVER,
+    add_server_arguments,
+    add_voice_arguments,
+    complain,
+)
 from clients.context import Context
-from clients.errors import ConnectFailed, ServerError, SessionLost, StreamError
+from clients.errors import SessionLost, StreamError
 from clients.events import AudioPacket, ContextDone, ContextStarted, Timing
 from clients.lips import LipTrack
 from clients.play import Player
@@ -29,8 +35,6 @@ from clients.say import deltas
 from clients.stream_client import StreamClient
 from clients.vtube_studio import URL, VtubeStudio, VtubeStudioError
 
-EXIT_OK, EXIT_REFUSED, EXIT_ARGUMENTS, EXIT_CONNECTION = 0, 1, 2, 3
-_DEFAULT_URL = "ws://127.0.0.1:8080"
 _TOKEN_PATH = Path("~/.config/sovits-live/vtube-studio-token")
 _FRAME_S = 1 / 30
 _CODEC = {"codec": "pcm_s16le", "rate": 24000}  # decodes anywhere; this is not for far away
@@ -39,11 +43,8 @@ _CODEC = {"codec": "pcm_s16le", "rate": 24000}  # decodes anywhere; this is not 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
     parser.add_argument("text", help="what to say; - reads it from standard input as it comes")
-    parser.add_argument("--url", default=_DEFAULT_URL, help=f"server (default: {_DEFAULT_URL})")
-    parser.add_argument("--token", help="API key")
-    parser.add_argument("--voice", help="voice id (default: the server's)")
-    parser.add_argument("--style", help="style of the voice")
-    parser.add_argument("--lang", help="zh, en, ja, ko, yue or auto")
+    add_server_arguments(parser)
+    add_voice_arguments(parser)
     parser.add_argument("--speed", type=float, help="0.5 to 2.0")
     parser.add_argument("--play", action="store_true", help="play it; else only the mouth moves")
     parser.add_argument(
@@ -59,18 +60,12 @@ def run(args: argparse.Namespace) -> int:
         if not args.text.strip():
             raise ValueError("the text is empty")
         asyncio.run(_perform(args))
-    except (ConnectFailed, SessionLost) as error:
-        return _complain(str(error), EXIT_CONNECTION)
-    except (ServerError, VtubeStudioError) as error:
-        return _complain(str(error), EXIT_REFUSED)
+    except VtubeStudioError as error:
+        complain(error)
+        return EXIT_SERVER
     except (ValueError, StreamError, OSError) as error:
-        return _complain(str(error), EXIT_ARGUMENTS)
+        return complain(error)
     return EXIT_OK
-
-
-def _complain(message: str, status: int) -> int:
-    print(f"sovits-live vtube: {message}", file=sys.stderr)
-    return status
 
 
 async def _perform(args: argparse.Namespace) -> None:

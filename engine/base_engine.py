@@ -7,6 +7,8 @@ A subclass starts and stops a worker, carries commands to it (`_send`) and hands
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -48,6 +50,7 @@ class BaseEngine(ABC):
         self._info: EngineInfo | None = None
         self._voices: dict[str, VoiceInfo] = {}
         self._is_ready = False
+        self._last_audio_s = -math.inf
 
     @abstractmethod
     async def start(self) -> None:
@@ -65,6 +68,11 @@ class BaseEngine(ABC):
     def is_ready(self) -> bool:
         """See EngineClient."""
         return self._is_ready
+
+    @property
+    def last_audio_s(self) -> float:
+        """See EngineClient."""
+        return self._last_audio_s
 
     @property
     def info(self) -> EngineInfo:
@@ -86,6 +94,7 @@ class BaseEngine(ABC):
         """Take one event, on the loop's thread."""
         match event:
             case Spoken(chunk):
+                self._last_audio_s = time.monotonic()
                 if (queue := self._queues.get(chunk.job_id)) is not None:
                     queue.put_nowait(chunk)
             case Failed(job_id, error):
@@ -95,6 +104,7 @@ class BaseEngine(ABC):
                 self._info = info
                 self._set_voices(voices)
                 self._is_ready = True
+                self._last_audio_s = time.monotonic()
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_result(None)
             case StartFailed(error):

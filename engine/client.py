@@ -74,6 +74,11 @@ class EngineClient(Protocol):
         ...
 
     @property
+    def last_audio_s(self) -> float:
+        """When it last gave audio, on `time.monotonic`; at its start the warm-up counts."""
+        ...
+
+    @property
     def voices(self) -> Mapping[str, VoiceInfo]:
         """Voices that can be spoken with, by id."""
         ...

@@ -6,7 +6,6 @@ taken from the usual variables (HTTPS_PROXY).
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import time
 import urllib.error
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.errors import DownloadError
+from engine.manifest import hash_file
 
 PIECE_BYTES = 1 << 20
 _CONNECT_S = 15  # also between two pieces
@@ -63,7 +63,7 @@ def fetch(
     Raises:
         DownloadError: Nothing can be had, or what came is not the file; says what to do.
     """
-    if target.is_file() and digest_of(target) == sha256:
+    if target.is_file() and hash_file(target) == sha256:
         return
     retries = retries or Retries()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def fetch(
 
 def _accept(url: str, part: Path, target: Path, sha256: str) -> None:
     """Give the file its name, or delete it if it is another one."""
-    found = digest_of(part)
+    found = hash_file(part)
     if found != sha256:
         part.unlink()
         raise DownloadError(
@@ -100,12 +100,6 @@ def _accept(url: str, part: Path, target: Path, sha256: str) -> None:
             "of date"
         )
     part.replace(target)
-
-
-def digest_of(path: Path) -> str:
-    """Return the sha256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _size(path: Path) -> int:

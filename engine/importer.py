@@ -11,6 +11,7 @@ from pathlib import Path
 
 from engine.checkpoint import VERSION_TAGS, FileKind, OfficialFile, read_official
 from engine.errors import CheckpointError
+from engine.manifest import hash_file
 from engine.model_config import (
     AcousticConfig,
     BertConfig,
@@ -22,7 +23,7 @@ from engine.model_config import (
     T2SConfig,
 )
 from engine.models import official_acoustic, official_reference, official_t2s
-from engine.pack import Pack, PackInfo, Part, sha256_of, write_pack
+from engine.pack import Pack, PackInfo, Part, write_pack
 from engine.types import Array, Language
 
 LANGUAGES: Mapping[SymbolSet, tuple[Language, ...]] = {
@@ -78,7 +79,7 @@ class _Parts:
 
     def add(self, part: Part, file: OfficialFile, weights: Weights) -> None:
         self.weights[part] = weights
-        digest = "" if file.path.is_dir() else f" sha256:{sha256_of(file.path)}"
+        digest = "" if file.path.is_dir() else f" sha256:{hash_file(file.path)}"
         self.sources[part] = file.path.name + digest
 
 

@@ -27,6 +27,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from engine.errors import CheckpointError, InvalidParameter
+from engine.manifest import hash_file
 from engine.model_config import ModelConfig, SymbolSet
 from engine.tensor_file import TensorFile
 from engine.types import Array, Language, Sampling
@@ -172,7 +173,7 @@ class Pack:
             CheckpointError: Names the first file that differs.
         """
         for name, record in self.files.items():
-            if sha256_of(self.path / name) != record.sha256:
+            if hash_file(self.path / name) != record.sha256:
                 raise CheckpointError(
                     f"{self.path / name}: its contents changed since the pack was made; "
                     "import the model again"
@@ -325,7 +326,7 @@ def _write_files(
     if vocab is not None:
         (folder / VOCAB).write_text("\n".join(vocab) + "\n", encoding="utf-8")
     files = {
-        file.name: {"sha256": sha256_of(file), "bytes": file.stat().st_size}
+        file.name: {"sha256": hash_file(file), "bytes": file.stat().st_size}
         for file in sorted(folder.iterdir())
     }
     manifest = {
@@ -372,9 +373,3 @@ def read_tensors(path: Path) -> dict[str, Array]:
     """
     file = TensorFile(path)
     return {name: file.tensor(name) for name in file.names()}
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

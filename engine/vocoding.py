@@ -89,11 +89,6 @@ class VocoderStream:
         self._whole_stats: PriorStats | None = None
         self._phoneme = 0  # the last phoneme spoken; alignment never goes back
 
-    @property
-    def num_frozen_tokens(self) -> int:
-        """Tokens whose audio has been returned."""
-        return self._num_frozen_tokens
-
     def step(self, tokens: IntArray, num_new: int, *, final: bool) -> VocoderOutput:
         """Freeze the next `num_new` tokens and return their audio.
 

@@ -21,7 +21,8 @@ from safetensors.numpy import save_file
 
 from engine.client import VoiceInfo
 from engine.errors import InvalidParameter, VoiceError
-from engine.pack import move_in_place, sha256_of
+from engine.manifest import hash_file
+from engine.pack import move_in_place
 from engine.types import Array, FloatArray, Language, Style, Voice
 
 FORMAT = 1
@@ -108,7 +109,7 @@ def read_voice(folder: Path) -> Voice:
     record = read_record(folder)
     path = folder / TENSORS
     try:
-        if sha256_of(path) != record.tensors_sha256:
+        if hash_file(path) != record.tensors_sha256:
             raise ValueError("its contents changed")
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -189,7 +190,7 @@ def _write_files(staging: Path, voice: Voice, pack_name: str) -> None:
         "description": voice.description,
         "consent": voice.consent,
         "pack": {"name": pack_name, "fingerprint": voice.pack_fingerprint},
-        "sha256": sha256_of(staging / TENSORS),
+        "sha256": hash_file(staging / TENSORS),
         "styles": {
             name: {
                 "language": str(style.language),

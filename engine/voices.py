@@ -25,7 +25,7 @@ from engine.voice_files import (
     write_voice,
 )
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _CACHE_VOICES = 256  # some 0.4 MB each
 
 
@@ -206,7 +206,7 @@ class PackVoices:
         for voice_id in found:
             problems.pop(voice_id, None)
         for problem in problems.values():
-            _log.warning("voice left out: %s", problem)
+            logger.warning("voice left out: %s", problem)
         with self._lock:
             self._found, self._problems = found, problems
 

@@ -220,10 +220,11 @@ async def serve_health(request: web.Request) -> web.Response:
 
 
 async def serve_ready(request: web.Request) -> web.Response:
-    """Serve `/readyz`: a warm-up synthesis was made, the engine lives, nothing drains."""
+    """Serve `/readyz`: warmed up, the engine speaks, nothing drains."""
     runtime = request.app[RUNTIME]
-    body: dict[str, object] = {"status": runtime.status}
-    if runtime.status != "ready":
+    status = await runtime.readiness()
+    body: dict[str, object] = {"status": status}
+    if status != "ready":
         return web.json_response(body, status=503)
     info = runtime.engine.info
     body |= {"model": info.pack, "voices": len(runtime.engine.voices), "notice": info.notice}

@@ -42,6 +42,10 @@ class Capacity:
         self._steps: defaultdict[int, float] = defaultdict(float)  # by batch size
         self._step_s: defaultdict[int, float] = defaultdict(float)
 
+    def skip(self, stats: EngineStats) -> None:
+        """Conclude nothing from what was done since the last counters."""
+        self._last = stats
+
     def observe(self, stats: EngineStats, num_slots: int) -> None:
         """Take the engine's counters of now."""
         last = self._last

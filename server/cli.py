@@ -14,6 +14,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 # pip refuses to install on an older one; a checkout runs anywhere, as far as here.
 if sys.version_info < (3, 11):  # noqa: UP036
@@ -42,11 +43,20 @@ SUBCOMMANDS: dict[str, Subcommand] = {
 }
 
 
+class CommandParser(argparse.ArgumentParser):
+    """Says what is wrong with the arguments in the form of every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        """See argparse; the status is its own, too."""
+        self.print_usage(sys.stderr)
+        self.exit(2, f"error: {message}\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the top-level parser; it knows names and summaries, not the subcommands' options."""
     width = max(map(len, SUBCOMMANDS)) + 2
     table = "\n".join(f"  {name:<{width}}{sub.summary}" for name, sub in SUBCOMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="sovits-live",
         description="Streaming text-to-speech for GPT-SoVITS voices.",
         epilog=f"subcommands:\n{table}\n\n'sovits-live SUBCOMMAND --help' shows its options.",
@@ -74,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         build_parser().parse_args(arguments[:1])
     name, rest = arguments[0], arguments[1:]
     module = importlib.import_module(SUBCOMMANDS[name].module)
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=f"sovits-live {name}",
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

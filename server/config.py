@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import textwrap
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,6 +37,8 @@ from server.wire import (
 
 ENV_PREFIX = "SOVITS_"
 CONFIG_ENV = "SOVITS_CONFIG"  # path of the TOML file, where `--config` is not given
+_MOST_NEAR = 3  # names that are told for one that is unknown
+_TEXT_WIDTH = 96
 
 Positive = Annotated[int, Range(1, 1_000_000)]
 Seconds = Annotated[float, Range(0.001, 86_400)]
@@ -106,6 +110,7 @@ class TextSection:
 
     workers: Annotated[int, Range(1, 64)] = 1
     lexicon: str | None = None  # the user's pronunciations
+    g2pw_dir: str | None = None  # the g2pW model's folder, for Chinese polyphones
     digits: Literal["auto", "read", "cardinal"] = "auto"
 
 
@@ -253,14 +258,14 @@ def _from_environment(env: Mapping[str, str]) -> Patch:
         if name in names:
             patch = merged(patch, _single(names[name], value, name))
         elif name.startswith(sections):
-            raise ConfigError(f"unknown variable {name}, valid: {', '.join(names)}")
+            raise ConfigError(_unknown("variable", name, names))
     return patch
 
 
 def _single(key: str, value: str, source: str) -> Patch:
     """Return the patch of one key; the value is TOML, or text where the field is text."""
     if key not in set(keys()):
-        raise ConfigError(f"{source}: unknown key {key}, valid: {', '.join(keys())}")
+        raise ConfigError(f"{source}: {_unknown('key', key, keys())}")
     parsed: object = value
     if not _takes_text(key):
         try:
@@ -270,6 +275,39 @@ def _single(key: str, value: str, source: str) -> Patch:
     for part in reversed(key.split(".")):
         parsed = {part: parsed}
     return _checked(parsed, source)
+
+
+def _unknown(noun: str, name: str, valid: Iterable[str]) -> str:
+    """Return what to say of a name that is none: those that are near, then all keys, in short."""
+    names = list(valid)
+    # The right name under the wrong section, or under none, is meant more often than another name.
+    same = [known for known in names if known.rpartition(".")[2] == name.rpartition(".")[2]]
+    near = list(dict.fromkeys([*same, *get_close_matches(name, names)]))[:_MOST_NEAR]
+    meant = f", nearest: {', '.join(near)}" if near else ""
+    return f"unknown {noun} {name}{meant}\n{_all_keys()}"
+
+
+def _all_keys() -> str:
+    """Return every key in a paragraph a section."""
+    sections: dict[str, list[str]] = {}
+    for key in keys():
+        section, _, name = key.rpartition(".")
+        sections.setdefault(section, []).append(name)
+    paragraphs = [
+        textwrap.fill(
+            f"{section}: {', '.join(names)}",
+            width=_TEXT_WIDTH,
+            initial_indent="  ",
+            subsequent_indent="    ",
+        )
+        for section, names in sections.items()
+    ]
+    return "\n".join(
+        [
+            f"valid, as section.key, or {ENV_PREFIX}SECTION_KEY in the environment:",
+            *paragraphs,
+        ]
+    )
 
 
 def _takes_text(key: str) -> bool:

@@ -9,11 +9,10 @@ from concurrent.futures import Executor
 
 from engine.types import FloatArray
 from server.encoder import AudioEncoder, EncodedPacket
-from server.frames import AudioPacket, Flags
+from server.frames import CLOCK_HZ, AudioPacket, Flags
 from server.pacing import Pacer
 from server.sink import Sink
 
-_CLOCK_HZ = 48000
 # Far ahead of playback, packets share a message: three times fewer system calls at 20 ms.
 _BATCH_LEAD_S = 0.5
 _BATCH_MS = 60
@@ -132,7 +131,7 @@ class Delivery:
         if self.first_packet_s is None:
             self.first_packet_s = now
         self._sink.audio(labelled)
-        self._pacer.sent(sum(packet.duration48 for packet in batch) / _CLOCK_HZ, now)
+        self._pacer.sent(sum(packet.duration48 for packet in batch) / CLOCK_HZ, now)
         self._on_sent()
 
     def _label(self, packet: EncodedPacket) -> AudioPacket:

@@ -26,7 +26,7 @@ _MIN_PYTHON = (3, 11)
 _EXTRAS = {
     "export": ("onnxscript", "writing the ONNX graphs of a pack"),
     "formats": ("av", "references in M4A, AAC, WebM and video files"),
-    "zh-g2pw": ("opencc", "Chinese polyphones by g2pW"),
+    "zh-g2pw": ("opencc", "Chinese polyphones by g2pW, with text.g2pw_dir"),
     "train": ("matplotlib", "training and fine-tuning"),
 }
 _MEMINFO = Path("/proc/meminfo")

@@ -55,7 +55,6 @@ ERROR_CODES = _table(
     ErrorCode("rate_limited", 429, 4429, retryable=True),
     ErrorCode("quota_exceeded", 429, 4429, retryable=True),
     ErrorCode("slow_consumer", 480, 4480, retryable=True),
-    ErrorCode("cancelled_by_client", 499, 4499),
     ErrorCode("internal", 500, 1011, retryable=True),
     ErrorCode("engine_failed", 500, 1011, retryable=True),
     ErrorCode("no_audio", 500, 1011, retryable=True),

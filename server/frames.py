@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from enum import IntFlag
 
 VERSION = 1
+CLOCK_HZ = 48000  # of every pts and duration, whatever the codec's rate
 _HEADER = struct.Struct(">BBHIIHH")
 HEADER_BYTES = _HEADER.size
 

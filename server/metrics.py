@@ -18,7 +18,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
 class Metrics:
-    """Everything `/metrics` shows; see protocol.md section 10 for the names."""
+    """Everything `/metrics` shows."""
 
     def __init__(self) -> None:
         registry = CollectorRegistry()

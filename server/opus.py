@@ -32,7 +32,7 @@ class Application(Enum):
 
 @dataclass(frozen=True, slots=True)
 class OpusOptions:
-    """How to encode. The defaults are the profile voice24 of protocol.md section 7.
+    """How to encode. The defaults are clear speech in few bytes.
 
     Attributes:
         bitrate: Bits per second, variable around it.

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 
 UNLIMITED_LEAD_S = 60.0  # what a lead of 0, "as fast as possible", still means
-ACK_VALID_S = 0.5  # clients acknowledge every 100 to 500 ms (protocol.md section 8)
+ACK_VALID_S = 0.5  # clients acknowledge every 100 to 500 ms
 _EPSILON_S = 1e-9
 
 

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="any configuration key; a wrong one is answered with all there are",
+        help="any configuration key; a wrong one is answered with its neighbours and all there are",
     )
 
 
@@ -72,7 +72,7 @@ def _short_forms(args: argparse.Namespace) -> list[str]:
 
 
 def _complain(message: str, status: int) -> int:
-    print(f"sovits-live serve: {message}", file=sys.stderr)
+    print(f"error: {message}", file=sys.stderr)
     return status
 
 
@@ -227,10 +227,12 @@ def build_frontend(section: TextSection, info: EngineInfo, language: Language) -
     from engine.text import pool
 
     lexicon = Path(section.lexicon).expanduser() if section.lexicon else None
+    g2pw_dir = Path(section.g2pw_dir).expanduser() if section.g2pw_dir else None
     return pool.FrontendPool(
         info.symbol_set,
         section.workers,
         lexicon=lexicon,
+        g2pw_dir=g2pw_dir,
         digits=section.digits,
         warm=(language,),
         languages=info.languages,

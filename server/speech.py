@@ -42,6 +42,7 @@ class SpokenSentence:
     Attributes:
         cut_s: When it was cut from the text.
         phonemes: None where there is nothing to speak.
+        has_begun: Its first chunk was taken.
     """
 
     sentence: Sentence
@@ -49,6 +50,7 @@ class SpokenSentence:
     cut_s: float
     chunks: asyncio.Queue[AudioChunk | None] = field(default_factory=asyncio.Queue)
     phonemes: Phonemes | None = None
+    has_begun: bool = False
 
 
 Planned: TypeAlias = SpokenSentence | FlushMark | TextEnd
@@ -58,6 +60,13 @@ class SynthesisTimeout(SovitsError):
     """The engine gave nothing for too long."""
 
     code = "synthesis_timeout"
+    retryable = True
+
+
+class NoAudio(SovitsError):
+    """The engine ended a sentence that can be spoken without a sample of it."""
+
+    code = "no_audio"
     retryable = True
 
 
@@ -96,14 +105,19 @@ class Speech:
 
         Raises:
             SynthesisTimeout: If none comes.
+            NoAudio: If it ended before its first.
         """
         limit_s = self._services.synthesis_timeout_s
         try:
             async with asyncio.timeout(limit_s):
-                return await spoken.chunks.get()
+                chunk = await spoken.chunks.get()
         except TimeoutError:
             text = f"sentence {spoken.sentence.index} gave no audio for {limit_s:g} s"
             raise SynthesisTimeout(text) from None
+        if chunk is None and spoken.phonemes is not None and not spoken.has_begun:
+            raise NoAudio(f"sentence {spoken.sentence.index} gave no audio")
+        spoken.has_begun |= chunk is not None
+        return chunk
 
     async def run(self, group: asyncio.TaskGroup) -> None:
         """Start sentences until the text ends."""

@@ -13,9 +13,10 @@ from typing import TypeVar
 import numpy as np
 
 from engine.types import AudioChunk, FloatArray
+from server.frames import CLOCK_HZ
 from server.messages import TimingEvent
 from server.settings import Timing
-from server.transcript import CLOCK_HZ, SentenceTimes, Span
+from server.transcript import SentenceTimes, Span
 from server.visemes import SILENCE, viseme
 
 _RMS_WINDOW_S = 0.02

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.types import AudioChunk, Phonemes, Sentence
+from server.frames import CLOCK_HZ
 
-CLOCK_HZ = 48000
 # Typical speech, as the engine's own guess; used only for a sentence cut before its last chunk.
 _SAMPLES_PER_PHONEME = CLOCK_HZ // 10
 

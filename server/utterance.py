@@ -23,6 +23,7 @@ from server.delivery import Delivery
 from server.encoder import AudioEncoder, Codec
 from server.errors import ERROR_CODES, ClientError
 from server.events import CancelRequested
+from server.frames import CLOCK_HZ
 from server.pacing import Pacer
 from server.quotas import Account
 from server.services import Services
@@ -30,7 +31,7 @@ from server.settings import Settings
 from server.sink import Sink
 from server.speech import FlushMark, Speech, SpokenSentence, TextEnd
 from server.timings import TimingTrack
-from server.transcript import CLOCK_HZ, Transcript
+from server.transcript import Transcript
 
 logger = logging.getLogger(__name__)
 
@@ -280,7 +281,7 @@ class Utterance:
         assert self._delivery is not None
         chunk = await self._speech.next_chunk(spoken)
         if spoken.phonemes is None or chunk is None:
-            return
+            return  # nothing to speak
         if spoken.sentence.index == 0:
             self._queue_s = self._services.clock() - spoken.cut_s
         sentence = spoken.sentence

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,6 +30,7 @@ class Script:
         gates: By sentence index, an event to wait for before its chunk number 1 (the second).
         fail_text: A normalized text whose sentence fails after its first chunk.
         hang_text: A normalized text whose sentence never gives anything.
+        mute_text: A normalized text whose sentence ends without a chunk.
         sampling: Of its pack.
         languages: Of its pack; empty if that is not known.
     """
@@ -37,6 +40,7 @@ class Script:
     gates: dict[int, asyncio.Event] = field(default_factory=dict)
     fail_text: str = ""
     hang_text: str = ""
+    mute_text: str = ""
     sampling: Sampling = Sampling()
     languages: tuple[Language, ...] = ()
 
@@ -54,6 +58,7 @@ class ScriptedEngine:
         self.start_error: Exception | None = None
         self.start_gate: asyncio.Event | None = None
         self._ready = False
+        self.spoken_s = -math.inf
 
     @property
     def info(self) -> EngineInfo:
@@ -75,6 +80,11 @@ class ScriptedEngine:
         self._ready = value
 
     @property
+    def last_audio_s(self) -> float:
+        """See EngineClient."""
+        return self.spoken_s
+
+    @property
     def voices(self) -> Mapping[str, VoiceInfo]:
         """See EngineClient."""
         return {
@@ -89,6 +99,7 @@ class ScriptedEngine:
         if self.start_error is not None:
             raise self.start_error
         self._ready = True
+        self.spoken_s = time.monotonic()
 
     async def close(self) -> None:
         """See EngineClient."""
@@ -110,6 +121,8 @@ class ScriptedEngine:
         script, text = self.script, job.phonemes.normalized_text
         if script.hang_text and text == script.hang_text:
             await asyncio.Event().wait()
+        if script.mute_text and text == script.mute_text:
+            return
         total = TOKENS_PER_PHONEME * len(job.phonemes)
         done = 0
         while done < total:
@@ -125,6 +138,7 @@ class ScriptedEngine:
             yield self._chunk(job, done, count, is_final=done == total)
 
     def _chunk(self, job: SentenceJob, done: int, count: int, *, is_final: bool) -> AudioChunk:
+        self.spoken_s = time.monotonic()
         samples = np.full(count * SAMPLES_PER_TOKEN, 0.1, np.float32)
         if is_final:
             pause = np.zeros(job.pause_ms * RATE_HZ // 1000, np.float32)

@@ -158,7 +158,7 @@ def test_protocol_on_one_screen_is_the_protocol() -> None:
             assert name in known
 
 
-@pytest.mark.parametrize("name", READMES)
+@pytest.mark.parametrize("name", [*READMES, "bench/README.md"])
 def test_figures_are_in_their_files(name: str) -> None:
     """Every number of a row is, as rounded there, in the result the row names (times 1000: ms)."""
     rows = re.findall(r"^\|[^|]*\|([^|]*)\| `(bench/results/[^`]+)` \|$", prose_of(name), re.M)

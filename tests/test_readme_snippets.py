@@ -26,7 +26,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from engine.download import digest_of
+from engine.manifest import hash_file
 from tests.hub_server import Hub, serving
 from tests.readme import ROOT, block_with
 from tests.speechlike import speechlike, write_wav
@@ -228,7 +228,7 @@ def test_use_the_official_weights(reader: Reader, fixtures_dir: Path) -> None:
     for role, folder in (("hubert", request.hubert), ("bert", request.bert)):
         found += [(role, path) for path in sorted(folder.iterdir())]
     listed = [
-        (role, f"{role}/{path.name}", digest_of(path), path.stat().st_size) for role, path in found
+        (role, f"{role}/{path.name}", hash_file(path), path.stat().st_size) for role, path in found
     ]
     (reader.folder / "files.json").write_text(json.dumps(listed))
     reader.environment["TEST_HUB_FILES"] = str(reader.folder / "files.json")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from bench.decode import AudioFormat
@@ -208,8 +208,3 @@ class SocketSession:
                 cancelled_s = recording.cancelled_s
                 if cancelled_s is not None and self._clock() - cancelled_s >= QUIET_S:
                     return None
-
-
-def with_rate(audio: AudioFormat, codec: str, rate_hz: int, pre_skip48: int = 0) -> AudioFormat:
-    """Return a format as the server announced it."""
-    return replace(audio, codec=codec, rate_hz=rate_hz, pre_skip48=pre_skip48)

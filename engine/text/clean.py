@@ -10,9 +10,7 @@ import html
 import re
 import unicodedata
 
-from engine.text.mapped import MappedText, Replacement
-
-Rule = tuple[re.Pattern[str], Replacement]
+from engine.text.mapped import MappedText, Rule
 
 _INVISIBLE = re.compile(
     # soft hyphen, zero-width and direction marks, BOM, variation selectors, private use, controls
@@ -83,21 +81,15 @@ def clean(text: MappedText) -> MappedText:
     """
     text = text.sub(_INVISIBLE, "").sub(_DECOMPOSED, _composed).translated(_HALF_WIDTH)
     text = text.sub(_BREAK, "\n").sub(_TAG, " ").sub(_AUTOLINK, " ").sub(_ENTITY, _unescape)
-    text = _apply(text, _MARKDOWN)
+    text = text.rewritten(_MARKDOWN)
     text = _unlinked(text)
-    text = _apply(text, _INLINE).sub(_EMOTICON, " ").sub(_EMOJI, " ")
-    return _apply(text, _SPACING).stripped()
+    text = text.rewritten(_INLINE).sub(_EMOTICON, " ").sub(_EMOJI, " ")
+    return text.rewritten(_SPACING).stripped()
 
 
 def is_speakable(text: str) -> bool:
     """True if `text` holds a letter, digit or ideograph; marks alone are not spoken."""
     return any(unicodedata.category(char)[0] in "LN" for char in text)
-
-
-def _apply(text: MappedText, rules: tuple[Rule, ...]) -> MappedText:
-    for pattern, replacement in rules:
-        text = text.sub(pattern, replacement)
-    return text
 
 
 def _unescape(match: re.Match[str]) -> str | None:

@@ -21,7 +21,13 @@ from engine.text.detect import (
     without_fashionable_kana,
     without_layout_blanks,
 )
-from engine.text.languages import FrontendOptions, LanguageFrontend, create, is_installed
+from engine.text.languages import (
+    FrontendOptions,
+    LanguageFrontend,
+    create,
+    how_to_speak,
+    is_installed,
+)
 from engine.text.lexicon import Lexicon
 from engine.text.mapped import MappedText
 from engine.text.markup import Override, parse_markup
@@ -35,7 +41,6 @@ _MIN_CLAUSE_CHARS = 4
 _MIN_PHONEMES = 6
 _MIN_ENGLISH_PHONEMES = 4
 _MAX_CHARS = 2000  # far above any sentence the splitter cuts; BERT reads 510
-_OFFICIAL = "v2ProPlus"  # the fetchable pack that speaks every language we have a frontend for
 _SAMPLES = {Language.JA: "日本の3月。", Language.KO: "한국의 3월.", Language.YUE: "香港嘅3月。"}
 _NEUTRAL_WORD = "word"  # stands where an override gives the phones, so that no rule touches it
 
@@ -119,8 +124,8 @@ class Frontend:
             if needed not in self._spoken:
                 able = ", ".join(sorted(self._spoken))
                 raise TextError(
-                    f"this model speaks {able}, not {needed}; use one that does:"
-                    f" sovits-live model pull {_OFFICIAL}"
+                    f"this model speaks {able}, not {needed}; for one that does: "
+                    f"{how_to_speak(needed)}"
                 )
             self._frontend(needed)
         spoken = [

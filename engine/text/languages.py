@@ -36,6 +36,8 @@ _MODULES: Mapping[Language, tuple[str, ...]] = MappingProxyType(
         Language.YUE: ("ToJyutping",),
     }
 )
+# The fetchable pack that speaks every language there is a frontend for.
+_OFFICIAL = "v2ProPlus"
 
 
 class LanguageFrontend(Protocol):
@@ -141,6 +143,13 @@ def supported_languages() -> tuple[Language, ...]:
 def how_to_install(language: Language) -> str:
     """Return the command that brings `language`."""
     return f"pip install 'sovits-live[{language}]'"
+
+
+def how_to_speak(language: Language) -> str:
+    """Return the commands that bring a model of `language`, and its extra where that is missing."""
+    extra = () if is_installed(language) else (how_to_install(language),)
+    model = (f"sovits-live model pull {_OFFICIAL}", f"sovits-live serve --pack {_OFFICIAL}")
+    return " && ".join([*extra, *model])
 
 
 def create(language: Language, options: FrontendOptions) -> LanguageFrontend:

@@ -13,6 +13,12 @@ from dataclasses import dataclass
 from typing import Self
 
 Replacement = str | Callable[[re.Match[str]], str | None]
+Rule = tuple[re.Pattern[str], Replacement]
+
+
+def rule(pattern: str, replacement: Replacement) -> Rule:
+    """Return what `MappedText.rewritten` takes."""
+    return re.compile(pattern), replacement
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,13 @@ class MappedText:
         starts += self.starts[done:]
         ends += self.ends[done:]
         return type(self)("".join(text), tuple(starts), tuple(ends))
+
+    def rewritten(self, rules: Iterable[Rule]) -> Self:
+        """Return a copy after every rule, in order."""
+        text = self
+        for pattern, replacement in rules:
+            text = text.sub(pattern, replacement)
+        return text
 
     def translated(self, table: dict[int, str]) -> Self:
         """Return a copy with characters mapped by `table`, as `str.translate` does."""

@@ -22,7 +22,7 @@ HARD_PAUSE_MS = {
     "…": 350, "‥": 350, "\n": 350, "‼": 320, "⁉": 320,
 }  # fmt: skip
 GROWING_MARKS = frozenset("…‥—")  # come in pairs: "……", "——"
-# What glues into one run together with letters and digits; see protocol.md section 6.
+# What glues into one run together with letters and digits: a domain, a time, a price.
 RUN_JOINERS = frozenset(".,:/%-@_&=+#~\\$'’．")
 RUN_STARTERS = RUN_JOINERS - frozenset("'’")
 RUN_END_MARKS = ".,:;?!．，："

@@ -1,8 +1,7 @@
-"""Phonemizing off the event loop: a pool of worker processes, or one thread for small set-ups.
+"""Phonemizing off the event loop, in a pool of worker processes.
 
-Python g2p holds the GIL for milliseconds, which the loop that paces audio cannot spare, so servers
-use `FrontendPool`. A worker that dies takes its executor with it: the pool builds a new one and
-repeats what was lost once.
+Python g2p holds the GIL for milliseconds, which the loop that paces audio cannot spare. A worker
+that dies takes its executor with it: the pool builds a new one and repeats what was lost once.
 """
 
 from __future__ import annotations
@@ -15,13 +14,12 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING
 
 from engine.errors import EngineFailed, InvalidParameter, Overloaded
 from engine.model_config import SymbolSet
@@ -64,41 +62,6 @@ class FrontendConfig:
             digits=self.digits,
             languages=self.languages,
         )
-
-    def build_warm(self) -> Frontend:
-        """Return a frontend that has loaded everything."""
-        frontend = self.build()
-        frontend.warm_up(self.warm)
-        return frontend
-
-
-class AsyncFrontend(Protocol):
-    """Frontend.phonemize for an event loop. All methods are for one loop."""
-
-    async def start(self) -> None:
-        """Load everything; afterwards the first sentence is as fast as the others.
-
-        Raises:
-            SovitsError: What keeps it from starting.
-        """
-        ...
-
-    async def phonemize(
-        self, text: str, language: Language, *, digits: str | None = None
-    ) -> Phonemes:
-        """Return the phonemes of one sentence; see Frontend.phonemize.
-
-        Raises:
-            TextError: The text cannot be spoken.
-            InvalidParameter: `digits` is not valid.
-            Overloaded: Too many sentences are waiting.
-            EngineFailed: The workers died on this sentence, or it was closed.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Stop; what is waiting ends with EngineFailed. May be called twice."""
-        ...
 
 
 # --- in the worker process ----------------------------------------------------------------------
@@ -144,66 +107,8 @@ def _phonemize_in_worker(text: str, language: Language, digits: str | None) -> P
 # --- in the server process ----------------------------------------------------------------------
 
 
-class _Bounded:
-    """Counts the sentences that wait or run and refuses the ones too many."""
-
-    def __init__(self, max_pending: int) -> None:
-        if max_pending < 1:
-            raise InvalidParameter("max_pending", max_pending, "1 or more")
-        self._max_pending = max_pending
-        self._num_pending = 0
-        self._is_closed = False
-
-    @property
-    def num_pending(self) -> int:
-        """Sentences that wait or run."""
-        return self._num_pending
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        if self._is_closed:
-            raise EngineFailed("the text frontend is closed")
-        if self._num_pending >= self._max_pending:
-            raise Overloaded(f"{self._num_pending} sentences wait for the text frontend")
-        self._num_pending += 1
-        try:
-            yield
-        finally:
-            self._num_pending -= 1
-
-    async def _outcome(self, call: Future[Phonemes]) -> Phonemes:
-        """Wait for `call`; one that `close` cancelled failed, its caller was not cancelled."""
-        try:
-            return await asyncio.wrap_future(call)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise EngineFailed("the text frontend was closed") from None
-
-    async def start(self) -> None:
-        """See AsyncFrontend.start."""
-        raise NotImplementedError
-
-    async def close(self) -> None:
-        """See AsyncFrontend.close."""
-        raise NotImplementedError
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-
-class FrontendPool(_Bounded):
-    """Worker processes, each with its own Frontend. Implements AsyncFrontend.
+class FrontendPool:
+    """Worker processes, each with its own Frontend. All methods are for one event loop.
 
     Args:
         symbol_set: The pack's inventory.
@@ -234,14 +139,23 @@ class FrontendPool(_Bounded):
         max_pending: int = 1024,
         timeout_s: float = 30.0,
     ) -> None:
-        super().__init__(max_pending)
+        if max_pending < 1:
+            raise InvalidParameter("max_pending", max_pending, "1 or more")
         if workers < 1:
             raise InvalidParameter("workers", workers, "1 or more")
         self._config = FrontendConfig(symbol_set, lexicon, g2pw_dir, digits, warm, languages)
         self._workers = workers
         self._timeout_s = timeout_s
         self._executor: ProcessPoolExecutor | None = None
+        self._max_pending = max_pending
+        self._num_pending = 0
         self._num_restarts = 0
+        self._is_closed = False
+
+    @property
+    def num_pending(self) -> int:
+        """Sentences that wait or run."""
+        return self._num_pending
 
     @property
     def num_restarts(self) -> int:
@@ -255,7 +169,11 @@ class FrontendPool(_Bounded):
         return tuple(processes or ())
 
     async def start(self) -> None:
-        """Start all workers and wait until they have loaded their dictionaries."""
+        """Start all workers; afterwards the first sentence is as fast as the others.
+
+        Raises:
+            SovitsError: What keeps them from starting.
+        """
         self._executor = self._new_executor()
         loads = [self._executor.submit(_load_worker) for _ in range(self._workers)]
         try:
@@ -271,7 +189,14 @@ class FrontendPool(_Bounded):
     async def phonemize(
         self, text: str, language: Language, *, digits: str | None = None
     ) -> Phonemes:
-        """See AsyncFrontend.phonemize."""
+        """Return the phonemes of one sentence; see Frontend.phonemize.
+
+        Raises:
+            TextError: The text cannot be spoken.
+            InvalidParameter: `digits` is not valid.
+            Overloaded: Too many sentences are waiting.
+            EngineFailed: The workers died on this sentence, or it was closed.
+        """
         with self._counted():
             for _ in range(_ATTEMPTS):
                 executor = self._current()
@@ -291,11 +216,33 @@ class FrontendPool(_Bounded):
         raise EngineFailed(f"the text frontend failed on a sentence of {len(text)} characters")
 
     async def close(self) -> None:
-        """See AsyncFrontend.close."""
+        """Stop; what is waiting ends with EngineFailed. May be called twice."""
         self._is_closed = True
         executor, self._executor = self._executor, None
         if executor is not None:
             await asyncio.to_thread(executor.shutdown, wait=True, cancel_futures=True)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        if self._is_closed:
+            raise EngineFailed("the text frontend is closed")
+        if self._num_pending >= self._max_pending:
+            raise Overloaded(f"{self._num_pending} sentences wait for the text frontend")
+        self._num_pending += 1
+        try:
+            yield
+        finally:
+            self._num_pending -= 1
+
+    async def _outcome(self, call: Future[Phonemes]) -> Phonemes:
+        """Wait for `call`; one that `close` cancelled failed, its caller was not cancelled."""
+        try:
+            return await asyncio.wrap_future(call)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise EngineFailed("the text frontend was closed") from None
 
     def _new_executor(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
@@ -322,54 +269,3 @@ class FrontendPool(_Bounded):
             process.kill()
         # Nothing is cancelled: the calls in it see BrokenProcessPool and are repeated.
         executor.shutdown(wait=False)
-
-
-class InlineFrontend(_Bounded):
-    """One Frontend in a thread of this process. Implements AsyncFrontend.
-
-    For tests and small set-ups: a sentence may hold the event loop up for some milliseconds.
-
-    Args:
-        symbol_set: The pack's inventory.
-        lexicon: File of the user's pronunciations.
-        g2pw_dir: Folder of the g2pW model.
-        digits: How numbers are read when a call does not say.
-        max_pending: Sentences that may wait or run before more are refused.
-    """
-
-    def __init__(
-        self,
-        symbol_set: SymbolSet,
-        *,
-        lexicon: Path | None = None,
-        g2pw_dir: Path | None = None,
-        digits: str = "auto",
-        max_pending: int = 1024,
-    ) -> None:
-        super().__init__(max_pending)
-        self._config = FrontendConfig(symbol_set, lexicon, g2pw_dir, digits)
-        self._executor: Executor = ThreadPoolExecutor(1, "frontend")
-        self._frontend: Frontend | None = None
-
-    async def start(self) -> None:
-        """Load the dictionaries."""
-        try:
-            build: Future[Frontend] = self._executor.submit(self._config.build_warm)
-            self._frontend = await asyncio.wrap_future(build)
-        except BaseException:
-            await self.close()
-            raise
-
-    async def phonemize(
-        self, text: str, language: Language, *, digits: str | None = None
-    ) -> Phonemes:
-        """See AsyncFrontend.phonemize."""
-        with self._counted():
-            assert self._frontend is not None, "start first"
-            call = self._executor.submit(self._frontend.phonemize, text, language, digits=digits)
-            return await self._outcome(call)
-
-    async def close(self) -> None:
-        """See AsyncFrontend.close."""
-        self._is_closed = True
-        await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)

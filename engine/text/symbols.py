@@ -18,6 +18,7 @@ import numpy as np
 
 from engine.errors import InvalidParameter, TextError
 from engine.model_config import SymbolSet
+from engine.text.languages import how_to_speak
 from engine.types import IntArray, Language
 
 UNKNOWN = "UNK"  # what a phone outside the inventory is spoken as
@@ -78,13 +79,13 @@ class SymbolTable:
         """Check that `language` can be spoken with this inventory.
 
         Raises:
-            TextError: It cannot; names the languages that can.
+            TextError: It cannot; names the languages that can, and how to get a model that can.
         """
         if language is not Language.AUTO and language not in self.languages:
             able = ", ".join(sorted(self.languages))
             raise TextError(
                 f"a model with symbol set {self.symbol_set} cannot speak {language}, only {able}; "
-                "use a model of version v2 or later"
+                f"for one that can: {how_to_speak(language)}"
             )
 
 

@@ -175,6 +175,8 @@ async def pieces(context: Context, container: Container) -> AsyncIterator[bytes]
                 data = container.finish(event)
             case ErrorMessage():
                 raise ContextFailed(problem_of_message(event))
+            case ContextCancelled(reason="unauthorized"):
+                raise ContextFailed(Problem(401, "unauthorized", "the key was taken back", ""))
             case ContextCancelled():
                 raise ContextFailed(Problem(503, "draining", "the server is shutting down", ""))
         if data:

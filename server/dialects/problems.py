@@ -95,8 +95,8 @@ def problem_of(error: BaseException, *, request_id: str = "") -> Problem:
 def problem_of_message(error: ErrorMessage) -> Problem:
     """Return the error that ended a context as a problem."""
     retry_s = None if error.retry_after_ms is None else error.retry_after_ms / 1000
-    # 480 and 499 are not statuses of HTTP's registry.
-    status = error.status if error.status not in (480, 499) else 408
+    # 480 is no status of HTTP's registry.
+    status = error.status if error.status != 480 else 408
     return Problem(status, error.code, error.message, error.request_id, retry_s)
 
 

@@ -123,4 +123,4 @@ def test_options_that_cannot_be_are_refused(capsys: pytest.CaptureFixture[str]) 
     """With what is valid."""
     assert growth.run(arguments("--url=http://server", "--pairs=0")) == 1
     assert growth.run(arguments("--url=http://server", "--long=en-65")) == 1
-    assert "en-64" in capsys.readouterr().out
+    assert "en-64" in capsys.readouterr().err

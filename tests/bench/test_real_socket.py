@@ -212,4 +212,4 @@ def test_levels_that_cannot_be_are_refused(
 ) -> None:
     """Nothing is cut down to what would do."""
     assert command("--url=ws://127.0.0.1:1", *words) == 1
-    assert words[0].partition("=")[2] in capsys.readouterr().out
+    assert words[0].partition("=")[2] in capsys.readouterr().err

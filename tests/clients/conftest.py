@@ -90,6 +90,7 @@ async def speak(peer: Peer) -> None:
     encoder = AudioEncoder(audio["codec"], source_hz=32000, rate_hz=audio.get("rate", usual))
     await peer.start(opened["ctx"], 7, encoder)
     await peer.hear("end")
+    await peer.say(messages.SegmentStarted(opened["ctx"], 0, "Hello.", 0, 0, 6))
     packets = encoder.encode(tone(1.0)) + encoder.finish()
     await peer.send_audio(7, packets[:1])
     await peer.send_audio(7, packets[1:], first_seq=1, batch=3)

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from clients import say
-from clients.say import EXIT_ARGUMENTS, EXIT_CONNECTION, EXIT_OK, EXIT_SERVER
+from clients.command_line import EXIT_ARGUMENTS, EXIT_CONNECTION, EXIT_OK, EXIT_SERVER
 from server import messages
 from server.encoder import AudioEncoder
 
@@ -207,7 +207,7 @@ async def test_a_refused_text_leaves_the_file_of_that_name(
     path.write_bytes(b"of yesterday")
     async with serving(script) as server:
         assert await run("Hi", "--url", server.url, "--out", str(path)) == EXIT_SERVER
-    assert capsys.readouterr().err == f"sovits-live say: unsupported_lang: {text}\n"
+    assert capsys.readouterr().err == f"error: unsupported_lang: {text}\n"
     assert path.read_bytes() == b"of yesterday"
 
 
@@ -220,6 +220,7 @@ async def test_lost_connection_is_status_3_and_keeps_what_came(
         ctx = (await peer.hear("context.open"))["ctx"]
         encoder = AudioEncoder("opus", source_hz=32000, rate_hz=24000)
         await peer.start(ctx, 1, encoder)
+        await peer.say(messages.SegmentStarted(ctx, 0, "Hi", 0, 0, 2))
         await peer.send_audio(1, encoder.silence(500))
         await peer.socket.close(4480)
 

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from clients import say
+from clients.command_line import EXIT_ARGUMENTS
 from clients.errors import ConnectFailed, ServerError
 from clients.events import AudioPacket, ContextCancelled, ContextDone, Event, SegmentStarted
 from clients.save import SampleStream
@@ -87,10 +88,10 @@ async def test_missing_key_is_refused_before_the_session(tmp_path: Path) -> None
     assert caught.value.status == 401
 
 
-async def run_say(live: Live, *arguments: str) -> int:
+async def run_say(live: Live, *arguments: str, text: str = TEXT) -> int:
     parser = argparse.ArgumentParser()
     say.add_arguments(parser)
-    args = parser.parse_args([TEXT, "--url", live.http, *arguments])
+    args = parser.parse_args([text, "--url", live.http, *arguments])
     return await asyncio.to_thread(say.run, args)
 
 
@@ -104,3 +105,23 @@ async def test_say_writes_what_was_spoken(name: str, tmp_path: Path) -> None:
             done = (await events_of(client, TEXT, lead_ms=0))[-1]
     assert isinstance(done, ContextDone)
     assert soundfile.info(path).duration == done.total_samples48 / 48000
+
+
+async def test_say_of_marks_alone_is_an_error_and_no_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The server's moment of silence is for clients that take no audio for a failure."""
+    path = tmp_path / "a.wav"
+    async with serve() as live:
+        status = await run_say(live, "--out", str(path), text="!!! ###")
+    assert status == EXIT_ARGUMENTS
+    assert capsys.readouterr().err == "error: nothing to speak in text '!!! ###'\n"
+    assert not path.exists()
+
+
+async def test_marks_among_sentences_do_not_disturb(tmp_path: Path) -> None:
+    """They are passed over; what can be spoken is."""
+    path = tmp_path / "a.wav"
+    async with serve() as live:
+        assert await run_say(live, "--out", str(path), text="!!! ###\n\nHello there.\n\n###") == 0
+    assert soundfile.info(path).duration > 0.2

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.download import DISK_FULL, PIECE_BYTES, Retries, digest_of, fetch
+from engine.download import DISK_FULL, PIECE_BYTES, Retries, fetch
 from engine.errors import DownloadError
+from engine.manifest import hash_file
 from tests.hub_server import Hub, serving
 
 BODY = random.Random(1).randbytes(3 * PIECE_BYTES + 17)
@@ -39,7 +40,7 @@ def test_file_arrives_whole_and_is_not_fetched_twice(hub: Hub, tmp_path: Path) -
     target = tmp_path / "deep" / "file.bin"
     told: list[tuple[int, int]] = []
     fetch(f"{hub.url}/big%20file%3D1.bin", target, SUM, on_bytes=lambda d, t: told.append((d, t)))
-    assert target.read_bytes() == BODY and digest_of(target) == SUM
+    assert target.read_bytes() == BODY and hash_file(target) == SUM
     assert told[0][1] == len(BODY) and told[-1] == (len(BODY), len(BODY))
     assert get(hub, target) == []
     assert len(hub.asked) == 1
@@ -77,7 +78,7 @@ def test_part_that_is_whole_already_only_gets_its_name(hub: Hub, tmp_path: Path)
     """A run that was stopped before the check is finished by the next."""
     (tmp_path / "file.bin.part").write_bytes(BODY)
     get(hub, tmp_path / "file.bin")
-    assert digest_of(tmp_path / "file.bin") == SUM
+    assert hash_file(tmp_path / "file.bin") == SUM
 
 
 @pytest.mark.parametrize("before", [b"", b"rubbish from another file"])

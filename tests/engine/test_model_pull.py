@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from engine.download import digest_of
 from engine.errors import InvalidParameter
 from engine.hub import SOURCES, VERSIONS, HubFile, Role, sources_of
+from engine.manifest import hash_file
 from engine.pack import load_pack
 from server.cli import main
 from tests.hub_server import Hub, serving
@@ -32,7 +32,7 @@ def hub(fixtures_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for role, folder in ((Role.HUBERT, request.hubert), (Role.BERT, request.bert)):
         found += [(role, f"{role}/{path.name}", path) for path in sorted(folder.iterdir())]
     files = tuple(
-        HubFile(role, name, digest_of(path), path.stat().st_size) for role, name, path in found
+        HubFile(role, name, hash_file(path), path.stat().st_size) for role, name, path in found
     )
     monkeypatch.setattr("engine.pull_command.VERSIONS", {"v2Pro": files})
     with serving(Hub({name: path.read_bytes() for _, name, path in found})) as running:

@@ -22,7 +22,7 @@ from engine.config import EngineConfig
 from engine.enroll import Enroller, Prompt
 from engine.pack import Pack
 from engine.text.frontend import Frontend
-from engine.text.pool import InlineFrontend
+from engine.text.pool import FrontendPool
 from engine.thread_engine import ThreadEngine
 from engine.types import AudioChunk, Language, SentenceJob, Voice
 from engine.voices import VoiceStore
@@ -77,7 +77,7 @@ async def serving(pack: Pack) -> AsyncIterator[tuple[str, CountingEngine]]:
     engine = CountingEngine(EngineConfig(backend="torch", pack=pack.path, num_slots=4))
     config = load(settings=[], environment={})
     languages = (Language.ZH, Language.EN)
-    parts = Parts(engine, lambda info: InlineFrontend(info.symbol_set), languages)
+    parts = Parts(engine, lambda info: FrontendPool(info.symbol_set), languages)
     runtime = Runtime(config, parts)
     runner = web.AppRunner(create_app(runtime), access_log=None)
     await runner.setup()

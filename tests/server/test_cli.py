@@ -41,7 +41,15 @@ def test_unknown_subcommand_is_told_the_valid_ones(capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit) as exit:
         main(["srve"])
     assert exit.value.code == 2
-    assert "invalid choice: 'srve'" in capsys.readouterr().err
+    assert "\nerror: argument SUBCOMMAND: invalid choice: 'srve'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["say"], ["model"], ["bench", "latency"]])
+def test_every_error_has_one_form(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A line that begins with `error: `, also where argparse finds it."""
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
 
 
 def test_say_loads_no_engine() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ def test_a_profile_is_a_set_of_audio_settings(tmp_path: Path) -> None:
             "",
             ["server.prot=1"],
             {},
-            "--set server.prot: unknown key server.prot, valid: server.host",
+            "--set server.prot: unknown key server.prot, nearest: server.port, ",
         ),
         ("", ["server.port"], {}, "--set server.port has no value"),
         ("", ["server.port=abc"], {}, "server.port is 'abc', valid: an integer from 0 to 65535"),
@@ -73,7 +74,7 @@ def test_a_profile_is_a_set_of_audio_settings(tmp_path: Path) -> None:
             "",
             [],
             {"SOVITS_SERVER_PROT": "1"},
-            "unknown variable SOVITS_SERVER_PROT, valid: SOVITS_",
+            "unknown variable SOVITS_SERVER_PROT, nearest: SOVITS_SERVER_PORT, ",
         ),
         ("", ["audio.format.rate=32000"], {}, "audio: format.rate is 32000 for opus"),
         ("", ["server.host=0.0.0.0"], {}, "server.keys_file is not set"),
@@ -87,6 +88,29 @@ def test_names_what_is_wrong(
     """Every error names source, key and what is valid."""
     with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
         load(tmp_path, toml, *sets, **env)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("speed", ", nearest: audio.speed"),
+        ("engine.max_contexts", ", nearest: server.limits.max_contexts, "),
+        ("nothing.like_it", ""),
+    ],
+)
+def test_an_unknown_key_is_told_its_neighbours_then_all_keys(name: str, nearest: str) -> None:
+    """Those first, the rest in short lines by section, none left out."""
+    with pytest.raises(ConfigError) as raised:
+        config.load(settings=[f"{name}=2"], environment={})
+    first, _, rest = str(raised.value).partition("\n")
+    start = f"--set {name}: unknown key {name}{nearest}"
+    assert first.startswith(start) and (nearest or first == start)
+    assert max(map(len, rest.splitlines())) <= 96
+    sections = re.split(r"\n  (?! )", rest)[1:]
+    listed = []
+    for section, names in (re.sub(r"\s+", " ", one).split(": ") for one in sections):
+        listed += [f"{section}.{key}" for key in names.split(", ")]
+    assert sorted(listed) == sorted(config.keys())
 
 
 def test_reads_the_file_named_by_the_environment(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ PACKETS = st.builds(
 
 
 def test_header_is_sixteen_big_endian_bytes() -> None:
-    """The layout is the one protocol.md gives, byte by byte."""
+    """The layout is the one server/frames.py gives, byte by byte."""
     packet = AudioPacket(b"xy", 0x01020304, 0x05060708, 960, 0x0A0B, Flags.FIRST | Flags.SEG_START)
     assert pack(packet, 0x0C0D) == bytes.fromhex("01050c0d010203040506070803c00a0b") + b"xy"
     assert HEADER_BYTES == 16

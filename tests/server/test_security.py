@@ -1,4 +1,4 @@
-"""The hostile clients of protocol.md section 10; origins, limits and drains are in test_app."""
+"""Hostile clients; origins, limits and drains are in test_app."""
 
 from __future__ import annotations
 

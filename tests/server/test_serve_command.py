@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
-from engine.errors import CheckpointError
+from engine.errors import BackendUnavailable, CheckpointError
 from engine.types import Language
 from server import config, serve_command
 from server.runtime import Parts
@@ -189,3 +189,11 @@ def test_the_whole_command_speaks_and_stops() -> None:
         finally:
             process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+async def test_a_g2pw_folder_without_the_model_is_named_at_the_start(tmp_path: Path) -> None:
+    """The configured folder reaches the workers: a server does not speak without it unnoticed."""
+    section = config.TextSection(g2pw_dir=str(tmp_path))
+    frontend = serve_command.build_frontend(section, ScriptedEngine().info, Language.ZH)
+    with pytest.raises(BackendUnavailable, match=r"lacks g2pW.onnx, .* or start without g2pW"):
+        await frontend.start()

@@ -18,7 +18,7 @@ from tests.server.live import Client, serve
 
 
 async def test_text_becomes_opus_packets() -> None:
-    """The example of protocol.md section 8."""
+    """The example of the README: text, packets, the end."""
     async with serve() as live, live.session() as client:
         assert client.ws.subprotocol == "sovits.tts.v1"
         assert client.ready["voices"] == ["anna", "bob"]
@@ -418,7 +418,10 @@ async def test_a_language_the_pack_was_not_trained_on_is_refused() -> None:
         await client.send("context.open", ctx="a", lang="en")
         refused = await client.next("error")
         assert refused["code"] == "unsupported_lang"
-        assert "valid for the model scripted: zh, auto" in refused["message"]
+        assert refused["message"] == (
+            "lang is 'en', valid for the model scripted: zh, auto; for one that speaks it: "
+            "sovits-live model pull v2ProPlus && sovits-live serve --pack v2ProPlus"
+        )
         await client.send("context.open", ctx="b", lang="auto")
         await client.send("text", ctx="b", text="好。", end=True)
         await client.next("context.done")

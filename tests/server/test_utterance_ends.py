@@ -104,6 +104,7 @@ def test_nothing_to_speak_is_a_short_silence(text: str) -> None:
             "synthesis_timeout",
             "sentence 0 gave no audio for 30 s",
         ),
+        ("One.", Script(mute_text="One."), "no_audio", "sentence 0 gave no audio"),
         ("💥 One.", Script(), "internal", "an error of the server; its log has it as"),
     ],
 )

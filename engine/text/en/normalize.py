@@ -8,10 +8,8 @@ import unicodedata
 from engine.text.en import abbreviations as short
 from engine.text.en import calendar, codes, quantities
 from engine.text.en.numbers import cardinal, decimal, digits, year
-from engine.text.mapped import MappedText, Replacement
+from engine.text.mapped import MappedText, Rule
 from engine.text.spoken import DigitStyle
-
-Rule = tuple[re.Pattern[str], Replacement]
 
 _QUOTES = {ord(c): "'" for c in "’‘ʼ`´′"} | {ord(c): "" for c in '“”"«»„'}
 _MARKS = {
@@ -103,12 +101,6 @@ def _read_integer(match: re.Match[str]) -> str:
     return f" {cardinal(int(text))} "
 
 
-def _apply(text: MappedText, rules: tuple[Rule, ...]) -> MappedText:
-    for pattern, replacement in rules:
-        text = text.sub(pattern, replacement)
-    return text
-
-
 def _number_rules(style: DigitStyle) -> tuple[Rule, ...]:
     def one_by_one(match: re.Match[str]) -> str:
         return f" {digits(match.group())} "
@@ -151,12 +143,12 @@ def normalize(text: MappedText, digit_style: DigitStyle = DigitStyle.AUTO) -> Ma
     """
     text = text.sub(_TRADE_SIGNS, "").sub(quantities.POWER, quantities.read_power)
     text = _fold(text.translated(_QUOTES).translated(_MARKS))
-    text = _apply(text, _ADDRESSES)
+    text = text.rewritten(_ADDRESSES)
     if digit_style is DigitStyle.AUTO:
         text = text.sub(codes.ID_NUMBER, codes.read_id)
     if digit_style is not DigitStyle.READ:
-        text = _apply(_apply(text, _WRITTEN), _AMOUNTS)
+        text = text.rewritten((*_WRITTEN, *_AMOUNTS))
         text = text.sub(codes.ALNUM_CODE, codes.read_code)
         text = text.sub(codes.MODEL_NUMBER, codes.read_model_number)
-    text = _apply(_apply(text, _SIGNS), _number_rules(digit_style))
-    return _apply(text, _CLEANUP).stripped()
+    rules = (*_SIGNS, *_number_rules(digit_style), *_CLEANUP)
+    return text.rewritten(rules).stripped()

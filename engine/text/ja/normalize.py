@@ -10,10 +10,8 @@ import re
 from collections.abc import Mapping
 
 from engine.text.ja.units import CURRENCIES, UNITS
-from engine.text.mapped import MappedText, Replacement
+from engine.text.mapped import MappedText, Rule, rule
 from engine.text.spoken import DigitStyle
-
-Rule = tuple[re.Pattern[str], Replacement]
 
 _DIGITS = ("ゼロ", "イチ", "ニー", "サン", "ヨン", "ゴー", "ロク", "ナナ", "ハチ", "キュー")
 _KANA = "\u3041-\u3096\u30a1-\u30fa\u30fc"
@@ -25,10 +23,6 @@ _MYRIADS = "万億兆千"
 def one_by_one(number: str) -> str:
     """Return "090-12" as ゼロキューゼロ、イチニー: groups keep a pause between them."""
     return "".join(_DIGITS[int(c)] if c.isdecimal() else "、" for c in number)
-
-
-def _rule(pattern: str, replacement: Replacement) -> Rule:
-    return re.compile(pattern), replacement
 
 
 def _clock(match: re.Match[str]) -> str:
@@ -62,49 +56,49 @@ _PHONE = r"(?<![\d-])(?:0\d{1,4}-\d{1,4}-\d{3,4}|0\d{9,10})(?![\d-])"
 _NAMED = r"(?:番号|コード|ナンバー|電話|ID|No\.?)(?:は|が|:|：|\s)*"
 
 _CALENDAR: tuple[Rule, ...] = (
-    _rule(r"(?<!\d)\d{1,3}(?:,\d{3})+(?!\d)", lambda m: m[0].replace(",", "")),
-    _rule(
+    rule(r"(?<!\d)\d{1,3}(?:,\d{3})+(?!\d)", lambda m: m[0].replace(",", "")),
+    rule(
         r"(?<!\d)(?P<y>\d{4})(?P<sep>[/.-])(?P<m>\d{1,2})(?P=sep)(?P<d>\d{1,2})(?![\d/.-])", _date
     ),
-    _rule(_CLOCK, _clock),
-    _rule(r"(?<!\d)0(?=\d[月日時分秒])", ""),
-    _rule(r"(?<![\d:.])\d{1,3}(?::\d{1,3})+(?![\d:.])", _score),
+    rule(_CLOCK, _clock),
+    rule(r"(?<!\d)0(?=\d[月日時分秒])", ""),
+    rule(r"(?<![\d:.])\d{1,3}(?::\d{1,3})+(?![\d:.])", _score),
 )
 _IDENTITY: tuple[Rule, ...] = (
-    _rule(_PHONE, lambda m: one_by_one(m[0])),
-    _rule(r"(?<=[A-Za-z])\d{4,}", lambda m: one_by_one(m[0])),
-    _rule(rf"(?P<name>{_NAMED})(?P<n>\d{{4,}})", lambda m: m["name"] + one_by_one(m["n"])),
-    _rule(r"(?<![\d.])\d+(?:\.\d+){2,}", lambda m: m[0].replace(".", "テン")),
-    _rule(r"(?<![\d-])\d+(?:-\d+){2,}(?![\d-])", lambda m: m[0].replace("-", "の")),
+    rule(_PHONE, lambda m: one_by_one(m[0])),
+    rule(r"(?<=[A-Za-z])\d{4,}", lambda m: one_by_one(m[0])),
+    rule(rf"(?P<name>{_NAMED})(?P<n>\d{{4,}})", lambda m: m["name"] + one_by_one(m["n"])),
+    rule(r"(?<![\d.])\d+(?:\.\d+){2,}", lambda m: m[0].replace(".", "テン")),
+    rule(r"(?<![\d-])\d+(?:-\d+){2,}(?![\d-])", lambda m: m[0].replace("-", "の")),
 )
 _SIGNS: tuple[Rule, ...] = (
-    _rule(
+    rule(
         rf"(?P<sign>[{''.join(CURRENCIES)}])\s*(?P<n>{_N})(?P<m>[{_MYRIADS}]*)",
         lambda m: f"{m['n']}{m['m']}{CURRENCIES[m['sign']]}",
     ),
-    _rule(rf"(?<=[\d%]) ?[~〜～] ?(?=[\d¥$])|(?<=\d)[-–](?={_N}[ぁ-んァ-ヶ一-鿿%℃])", "から"),
-    _rule(r"(?<![\d/])(\d{1,3})/(\d{1,3})(?![\d/])", _fraction),
-    _rule(rf"(?P<n>{_N}) ?(?P<unit>{_UNIT_NAMES})(?![A-Za-z])", _unit),
-    _rule(r"[%％]", "パーセント"),
-    _rule(r"℃|°C|(?<=\d)°", "度"),
-    _rule(rf"(?<![\dA-Za-z])[-−](?={_N})", "マイナス"),
-    _rule(r"(?<=\d) ?[+＋] ?(?=\d)", "たす"),
-    _rule(r"(?<![\dA-Za-z])[+＋](?=\d)", "プラス"),
-    _rule(r"(?<=\d) ?[-−–] ?(?=\d)", "ひく"),
-    _rule(r"(?<=\d) ?[×*] ?(?=\d)", "かける"),
-    _rule(r"(?<=\d) ?÷ ?(?=\d)", "わる"),
-    _rule(r"(?<=[\d\w]) ?= ?(?=[\d\w])", "は"),
-    _rule(r" ?[&＆] ?(?=[^A-Za-z])", "アンド"),
-    _rule(rf"(?<=[{_KANA}])[~〜～]+", "ー"),
-    _rule(r"[~〜～]", "…"),
-    _rule(r"(?<=\d) (?=[一-鿿ぁ-んァ-ヶ])|(?<=[一-鿿ぁ-んァ-ヶ]) (?=\d)", ""),
+    rule(rf"(?<=[\d%]) ?[~〜～] ?(?=[\d¥$])|(?<=\d)[-–](?={_N}[ぁ-んァ-ヶ一-鿿%℃])", "から"),
+    rule(r"(?<![\d/])(\d{1,3})/(\d{1,3})(?![\d/])", _fraction),
+    rule(rf"(?P<n>{_N}) ?(?P<unit>{_UNIT_NAMES})(?![A-Za-z])", _unit),
+    rule(r"[%％]", "パーセント"),
+    rule(r"℃|°C|(?<=\d)°", "度"),
+    rule(rf"(?<![\dA-Za-z])[-−](?={_N})", "マイナス"),
+    rule(r"(?<=\d) ?[+＋] ?(?=\d)", "たす"),
+    rule(r"(?<![\dA-Za-z])[+＋](?=\d)", "プラス"),
+    rule(r"(?<=\d) ?[-−–] ?(?=\d)", "ひく"),
+    rule(r"(?<=\d) ?[×*] ?(?=\d)", "かける"),
+    rule(r"(?<=\d) ?÷ ?(?=\d)", "わる"),
+    rule(r"(?<=[\d\w]) ?= ?(?=[\d\w])", "は"),
+    rule(r" ?[&＆] ?(?=[^A-Za-z])", "アンド"),
+    rule(rf"(?<=[{_KANA}])[~〜～]+", "ー"),
+    rule(r"[~〜～]", "…"),
+    rule(r"(?<=\d) (?=[一-鿿ぁ-んァ-ヶ])|(?<=[一-鿿ぁ-んァ-ヶ]) (?=\d)", ""),
 )
 _NUMBERS: Mapping[DigitStyle, tuple[Rule, ...]] = {
-    DigitStyle.AUTO: (_rule(r"(?<![\d.])0\d+(?![\d.])", lambda m: one_by_one(m[0])),),
-    DigitStyle.READ: (_rule(r"(?<![\d.])\d+(?![\d.])", lambda m: one_by_one(m[0])),),
-    DigitStyle.CARDINAL: (_rule(r"(?<![\d.])0+(?=\d)(?!\d*\.)", ""),),
+    DigitStyle.AUTO: (rule(r"(?<![\d.])0\d+(?![\d.])", lambda m: one_by_one(m[0])),),
+    DigitStyle.READ: (rule(r"(?<![\d.])\d+(?![\d.])", lambda m: one_by_one(m[0])),),
+    DigitStyle.CARDINAL: (rule(r"(?<![\d.])0+(?=\d)(?!\d*\.)", ""),),
 }
-_POINT = _rule(r"(?<=\d)\.(?=\d)", "．")
+_POINT = rule(r"(?<=\d)\.(?=\d)", "．")
 
 
 def normalize(text: MappedText, digits: DigitStyle = DigitStyle.AUTO) -> MappedText:
@@ -116,6 +110,5 @@ def normalize(text: MappedText, digits: DigitStyle = DigitStyle.AUTO) -> MappedT
             none.
     """
     identity = () if digits is DigitStyle.CARDINAL else _IDENTITY
-    for pattern, replacement in (*_CALENDAR, *identity, *_SIGNS, *_NUMBERS[digits], _POINT):
-        text = text.sub(pattern, replacement)
-    return text.translated(_FULL_WIDTH)
+    rules = (*_CALENDAR, *identity, *_SIGNS, *_NUMBERS[digits], _POINT)
+    return text.rewritten(rules).translated(_FULL_WIDTH)

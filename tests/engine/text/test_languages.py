@@ -45,6 +45,14 @@ def test_a_missing_extra_is_named(language: Language) -> None:
     assert caught.value.code == "unsupported_lang"
 
 
+@pytest.mark.usefixtures("base_install")
+def test_a_model_of_a_language_is_three_commands_away() -> None:
+    """The extra only where it is missing."""
+    model = "sovits-live model pull v2ProPlus && sovits-live serve --pack v2ProPlus"
+    assert languages.how_to_speak(Language.EN) == model
+    assert languages.how_to_speak(Language.KO) == f"pip install 'sovits-live[ko]' && {model}"
+
+
 def test_a_registered_language_needs_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """What `register` was given is used instead of our own."""
     monkeypatch.setattr(languages, "_factories", dict(languages._factories))

@@ -12,7 +12,7 @@ import pytest
 
 from engine.errors import EngineFailed, InvalidParameter, Overloaded, TextError
 from engine.text.frontend import Frontend
-from engine.text.pool import FrontendPool, InlineFrontend
+from engine.text.pool import FrontendPool
 from engine.types import Language
 
 AMOUNT = "卖了 1234 件。"
@@ -33,26 +33,10 @@ def pool() -> Iterator[FrontendPool]:
     asyncio.run(made.close())
 
 
-@pytest.fixture(scope="module")
-def inline() -> Iterator[InlineFrontend]:
-    made = InlineFrontend("v2", max_pending=4)
-    asyncio.run(made.start())
-    yield made
-    asyncio.run(made.close())
-
-
-@pytest.fixture(params=["inline", "pool"])
-def frontend(request: pytest.FixtureRequest) -> InlineFrontend | FrontendPool:
-    made: InlineFrontend | FrontendPool = request.getfixturevalue(request.param)
-    return made
-
-
-async def test_results_equal_the_frontends(
-    frontend: InlineFrontend | FrontendPool, direct: Frontend
-) -> None:
+async def test_results_equal_the_frontends(pool: FrontendPool, direct: Frontend) -> None:
     """A worker returns what Frontend returns, digit style included, several calls at once."""
-    calls = [frontend.phonemize(TEXT, Language.AUTO) for _ in range(3)]
-    read = frontend.phonemize(AMOUNT, Language.ZH, digits="read")
+    calls = [pool.phonemize(TEXT, Language.AUTO) for _ in range(3)]
+    read = pool.phonemize(AMOUNT, Language.ZH, digits="read")
     *many, digits = await asyncio.gather(*calls, read)
     expected = direct.phonemize(TEXT, Language.AUTO)
     for phonemes in many:
@@ -63,30 +47,30 @@ async def test_results_equal_the_frontends(
     assert digits.normalized_text != direct.phonemize(AMOUNT, Language.ZH).normalized_text
 
 
-async def test_errors_keep_their_type(frontend: InlineFrontend | FrontendPool) -> None:
+async def test_errors_keep_their_type(pool: FrontendPool) -> None:
     """A typed error crosses the process border whole, and the worker goes on."""
     with pytest.raises(TextError, match="cyrillic script") as caught:
-        await frontend.phonemize("Привет", Language.AUTO)
+        await pool.phonemize("Привет", Language.AUTO)
     assert caught.value.code == "unsupported_lang"
     with pytest.raises(InvalidParameter, match="digits is 'x', valid: auto, read, cardinal"):
-        await frontend.phonemize(TEXT, Language.AUTO, digits="x")
-    assert len(await frontend.phonemize(TEXT, Language.AUTO)) > 10
+        await pool.phonemize(TEXT, Language.AUTO, digits="x")
+    assert len(await pool.phonemize(TEXT, Language.AUTO)) > 10
 
 
 async def test_the_queue_is_bounded_and_a_cancelled_call_leaves_it(
-    frontend: InlineFrontend | FrontendPool,
+    pool: FrontendPool,
 ) -> None:
     """The fifth of four places is refused; cancelling frees one at once."""
-    calls = [asyncio.create_task(frontend.phonemize(TEXT, Language.AUTO)) for _ in range(4)]
+    calls = [asyncio.create_task(pool.phonemize(TEXT, Language.AUTO)) for _ in range(4)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded, match="4 sentences wait"):
-        await frontend.phonemize(TEXT, Language.AUTO)
+        await pool.phonemize(TEXT, Language.AUTO)
     calls[0].cancel()
     with pytest.raises(asyncio.CancelledError):
         await calls[0]
-    assert len(await frontend.phonemize(TEXT, Language.AUTO)) > 10
+    assert len(await pool.phonemize(TEXT, Language.AUTO)) > 10
     await asyncio.gather(*calls[1:])
-    assert frontend.num_pending == 0
+    assert pool.num_pending == 0
 
 
 async def test_a_killed_worker_is_replaced_and_the_call_repeated(pool: FrontendPool) -> None:
@@ -126,7 +110,7 @@ async def test_a_sentence_that_kills_its_worker_fails_alone(pool: FrontendPool) 
 
 async def test_closing_ends_what_waits() -> None:
     """Calls that wait when the frontend closes fail; their tasks are not cancelled."""
-    frontend = InlineFrontend("v2")
+    frontend = FrontendPool("v2")
     await frontend.start()
     calls = [asyncio.create_task(frontend.phonemize(TEXT * 20, Language.AUTO)) for _ in range(20)]
     await asyncio.sleep(0)
@@ -141,12 +125,12 @@ async def test_closing_ends_what_waits() -> None:
 
 
 async def test_what_keeps_a_worker_from_starting_is_raised(tmp_path: Path) -> None:
-    """A bad lexicon file is named by start, in its own error type, from the process too."""
+    """A bad lexicon file is named by start, in its own error type."""
     path = tmp_path / "words.toml"
     path.write_text('a = "XX1"', encoding="utf-8")
-    for frontend in (InlineFrontend("v2", lexicon=path), FrontendPool("v2", lexicon=path)):
-        with pytest.raises(TextError, match="words.toml entry 'a': 'XX1' is no ARPAbet phone"):
-            await frontend.start()
+    frontend = FrontendPool("v2", lexicon=path)
+    with pytest.raises(TextError, match="words.toml entry 'a': 'XX1' is no ARPAbet phone"):
+        await frontend.start()
 
 
 def test_sizes_are_checked() -> None:
@@ -154,4 +138,4 @@ def test_sizes_are_checked() -> None:
     with pytest.raises(InvalidParameter, match="workers is 0, valid: 1 or more"):
         FrontendPool("v2", workers=0)
     with pytest.raises(InvalidParameter, match="max_pending is 0, valid: 1 or more"):
-        InlineFrontend("v2", max_pending=0)
+        FrontendPool("v2", max_pending=0)

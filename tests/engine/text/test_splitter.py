@@ -245,7 +245,7 @@ class TestSchedule:
         ],
     )
     def test_first_sentence_is_released_early(self, text: str, num_chars: int) -> None:
-        """The shoot-out of protocol.md section 6: characters read before the first release."""
+        """Characters read before the first release."""
         splitter = SentenceSplitter()
         read = next(i for i, ch in enumerate(text, 1) if splitter.feed(ch, 0.0))
         assert read <= num_chars

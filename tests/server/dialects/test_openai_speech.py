@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -16,6 +17,7 @@ from aiohttp import ClientSession
 from clients.ogg import read_ogg_opus
 from engine.types import FloatArray
 from server.admission import hash_key
+from server.runtime import Hosted
 from tests.fakes import Script
 from tests.server.live import serve
 
@@ -208,6 +210,34 @@ async def test_drain_waits_for_an_answer_that_is_being_spoken() -> None:
             gate.set()
             assert len(first) + len(await answer.read()) == 2 * 8 * SAMPLES_PER_LETTER
         await drain
+
+
+async def _post(http: ClientSession, url: str, body: dict[str, str]) -> tuple[int, str]:
+    """Return the status and the code of a refusal."""
+    async with http.post(url, json=body) as answer:
+        return answer.status, (await answer.json())["error"]["code"]
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "code"),
+    [
+        (lambda answer: answer.revoke(), 401, "unauthorized"),
+        (lambda answer: answer.close(1012, "draining"), 503, "draining"),
+    ],
+)
+async def test_an_answer_that_is_ended_before_it_began_says_why(
+    end: Callable[[Hosted], None], status: int, code: str
+) -> None:
+    """The key is gone, or the server is."""
+    async with serve(script=Script(hang_text="abcdefgh")) as live, ClientSession() as http:
+        body = {"input": "abcdefgh", "voice": "anna", "response_format": "pcm"}
+        asked = asyncio.create_task(_post(http, live.http + "/v1/audio/speech", body))
+        async with asyncio.timeout(10):
+            while not live.engine.jobs:
+                await asyncio.wait({asked}, timeout=0.01)
+        (answer,) = live.runtime.sessions
+        end(answer)
+        assert await asked == (status, code)
 
 
 async def test_too_many_contexts_is_503_before_the_body() -> None:

@@ -1,4 +1,4 @@
-"""The rules of protocol.md section 4 that every dialect keeps: keys (11), nothing to speak (12)."""
+"""What every dialect does alike: keys, and a text with nothing to speak."""
 
 from __future__ import annotations
 
