@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
             figures |= _measure(row, args)
         result = merge(args.json, figures, watch.share())
     except SovitsError as error:
-        print(f"bench cpu: {error}")
+        print(f"error: {error}", file=sys.stderr)
         return 1
     print("\n".join(lines(result["figures"])))
     return 0

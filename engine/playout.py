@@ -5,8 +5,9 @@ from __future__ import annotations
 # A listener who hears something and would run dry within _PATIENCE_S goes before one who has heard
 # nothing and is late already: a later start is a wait, a gap is a defect. Of eight listeners of
 # nano who begin together on two cores the last one starts 0.1 s later, and nobody hears a gap
-# (`bench/README.md`). Who is later than _MOST_LATE_S goes first all the same: beyond what an engine
-# can do somebody waits, and four of a full-size model on two cores all begin within 0.8 s, not 1.4.
+# (`tests/engine/test_begin_together.py`). Who is later than _MOST_LATE_S goes first all the same:
+# beyond what an engine can do somebody waits, and four of a full-size model on two cores all begin
+# within 0.8 s, not 1.4.
 _PATIENCE_S = 0.15
 _MOST_LATE_S = 0.35
 

@@ -122,13 +122,14 @@ class Comparison:
         self._args = args
         self._pythons, self.not_run = chosen(args)
         self._plan = Plan(TEXT, alone=args.requests)
-        self._raw = args.work / "raw"
+        work = args.work.absolute()  # rivals run in folders of their own
+        self._raw = work / "raw"
         self._raw.mkdir(parents=True, exist_ok=True)
-        files = write_checkpoints(args.work / "files", TOKENS)
+        files = write_checkpoints(work / "files", TOKENS)
         data = named_paths("data", args.data)
         checkout = args.upstream.absolute() if args.upstream else None
         self._places = {
-            name: Place(python, _folder(args.work, ENGINES[name]), files, data.get(name), checkout)
+            name: Place(python, _folder(work, ENGINES[name]), files, data.get(name), checkout)
             for name, python in self._pythons.items()
         }
 
@@ -243,7 +244,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         comparison = Comparison(args)
     except InvalidParameter as error:
-        print(f"bench rivals: {error}")
+        print(f"error: {error}", file=sys.stderr)
         return 1
     if args.prepare:
         return int(not comparison.prepare_all())

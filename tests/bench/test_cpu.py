@@ -109,4 +109,4 @@ def test_unknown_rows_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     assert run(parser.parse_args(["--rows", "step,stairs"])) == 1
-    assert "stairs" in capsys.readouterr().out
+    assert "stairs" in capsys.readouterr().err
