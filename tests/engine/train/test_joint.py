@@ -1,7 +1,8 @@
-"""The prior learns T2S's tokens, and nothing else of the network changes."""
+"""The prior learns T2S's tokens, and nothing else of the network changes; the sound may follow."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.errors import InvalidParameter
+from engine.errors import CheckpointError, InvalidParameter
+from engine.model_config import ModelConfig
 from engine.models.acoustic import init_random
 from engine.models.t2s import T2S
+from engine.pack import Pack, PackInfo, Part, write_pack
+from engine.train import stages
+from engine.train.acoustic import AcousticSettings
 from engine.train.batches import Corpus
 from engine.train.joint import JointSettings, JointStage
 from engine.train.loop import LoopSettings, Run, load_average
 from engine.train.own_tokens import own_tokens
-from engine.types import Array, Sampling
+from engine.train.settings import CONFIGS, load_recipe
+from engine.train.store import FeatureStore
+from engine.types import Array, Language, Sampling
 from tests.engine.train.conftest import CONFIG, T2S_CONFIG
 
 LOOP = LoopSettings(steps=60, learning_rate=3e-3, final_rate=1e-3, warmup_steps=5, ema=0.5)
@@ -92,3 +99,41 @@ def test_a_share_of_everything_is_refused() -> None:
     """Steps with the recordings' own tokens only would teach nothing."""
     with pytest.raises(InvalidParameter, match="recorded_share"):
         JointSettings(recorded_share=1.0)
+
+
+def _pack(folder: Path, *, prompts: bool) -> Pack:
+    """Write a pack of the tiny networks, all weights random."""
+    torch.manual_seed(0)
+    states = {Part.ACOUSTIC: _weights(), Part.T2S: T2S(T2S_CONFIG).state_dict()}
+    info = PackInfo("tiny", (Language.EN,), prompts=prompts)
+    config = ModelConfig(family="nano", t2s=T2S_CONFIG, acoustic=CONFIG)
+    arrays = {part: {k: v.numpy() for k, v in state.items()} for part, state in states.items()}
+    return write_pack(folder, info, config, arrays)
+
+
+def test_a_pack_learns_what_its_t2s_says(store: FeatureStore, tmp_path: Path) -> None:
+    """Features in, weights out: first the prior, then the sound, each in a run folder."""
+    recipe = load_recipe(CONFIGS / "nano.toml")
+    once = LoopSettings(steps=2, learning_rate=1e-3, final_rate=1e-3, warmup_steps=1)
+    sound = AcousticSettings(
+        batch_size=2, max_frames=24, reference_frames=16, prior_share=1.0, unit_weight=0.0,
+        frozen=("posterior", "style"), autocast=False,
+    )  # fmt: skip
+    recipe = replace(recipe, joint=SMALL, joint_loop=once, joint_stages=((sound, once),))
+    counted: list[tuple[int, int]] = []
+    base = _pack(tmp_path / "pack", prompts=False)
+    weights = stages.train_joint(
+        tmp_path, base, recipe, on_item=lambda done, count: counted.append((done, count))
+    )
+    assert counted[-1][0] == counted[-1][1] > 0
+    assert all((tmp_path / name / "run.json").exists() for name in ("joint", "joint-1"))
+    before = base.tensors(Part.ACOUSTIC)
+    changed = {n.split(".")[0] for n in before if not np.array_equal(before[n], weights[n])}
+    assert {"prior", "decoder"} <= changed and not {"style", "quantizer"} & changed
+
+
+def test_a_t2s_that_continues_prompts_is_refused(store: FeatureStore, tmp_path: Path) -> None:
+    """Its tokens are those of its prompts."""
+    base = _pack(tmp_path / "pack", prompts=True)
+    with pytest.raises(CheckpointError, match="continues prompts"):
+        stages.train_joint(tmp_path, base, load_recipe(CONFIGS / "nano.toml"))
