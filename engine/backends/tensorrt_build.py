@@ -162,7 +162,7 @@ def compile_engine(request: BuildRequest) -> int:
     network = builder.create_network(0)
     parser = trt.OnnxParser(network, builder.logger)
     if not parser.parse_from_file(request.onnx):
-        found = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
+        found = "; ".join(_parse_error(parser.get_error(i)) for i in range(parser.num_errors))
         raise CheckpointError(f"{request.flavour} cannot parse {request.onnx}: {found}")
     config = builder.create_builder_config()
     _set_capabilities(trt, config, request.capabilities)
@@ -179,6 +179,12 @@ def compile_engine(request: BuildRequest) -> int:
     blob = bytes(engine)
     Path(request.engine).write_bytes(blob)
     return len(blob)
+
+
+def _parse_error(error: Any) -> str:
+    """Return what went wrong, where: of an operator TensorRT lacks it says no more than "false"."""
+    operator: str = error.node_operator()
+    return f"{operator}: {error.desc()}" if operator else str(error.desc())
 
 
 def _collecting(trt: Any, messages: list[str]) -> Any:

@@ -21,8 +21,12 @@ PRECISIONS = ("fp32", "fp16")
 # Frames of one decoder or flow call: a chunk with its halos; tokens of one prior call: a sentence.
 _FRAMES, _TOKENS, _PHONEMES = Range(1, 128, 2048), Range(1, 64, 1024), Range(1, 64, 1024)
 _CONTEXT = Range(0, 11, 32)  # frames of halo on one side
+_ROWS = Range(1, 4, 256)
 _AXES: Mapping[str, Mapping[str, Range]] = {
     "prefill": {"phonemes": Range(1, 128, 1024), "tokens": Range(0, 96, 1024)},
+    "step_in_place": {"rows": _ROWS},  # of a cache whose capacity is fixed, see `whole_graph`
+    "fill": {"rows": _ROWS, "length": Range(1, 256, 2048)},
+    "choose": {"rows": _ROWS},
     "text": {"phonemes": _PHONEMES},
     "prior": {"phonemes": _PHONEMES, "tokens": _TOKENS},
     "flow": {"frames": _FRAMES},
@@ -71,8 +75,21 @@ def ranges_of(graph: str, config_max: Mapping[str, int] | None = None) -> dict[s
     }
 
 
-def whole_graph(pack: Pack, graph: str, target: Path, *, precision: str = "fp32") -> Path:
+def whole_graph(
+    pack: Pack,
+    graph: str,
+    target: Path,
+    *,
+    precision: str = "fp32",
+    fixed: Mapping[str, int] | None = None,
+) -> Path:
     """Write a graph with its weights to `target` and return it.
+
+    Args:
+        precision: Of the weights, the products and the caches written in place; other inputs and
+            outputs are float32 in both, and so is all of `choose`, which adds up probabilities.
+        fixed: Axis -> the size it has from now on. `step_in_place` needs one for `capacity`:
+            TensorRT updates no cache that may grow.
 
     Raises:
         CheckpointError: The graph was not exported, or was changed.
@@ -90,7 +107,9 @@ def whole_graph(pack: Pack, graph: str, target: Path, *, precision: str = "fp32"
     for tensor in model.graph.initializer:
         if tensor.name in weights:
             tensor.CopyFrom(onnx.numpy_helper.from_array(weights[tensor.name], tensor.name))
-    if precision == "fp16":
+    if fixed:
+        _fix_axes(model, fixed)
+    if precision == "fp16" and graph != "choose":
         model = _to_half(model)
     onnx.save(model, target)
     return target
@@ -107,11 +126,28 @@ def inputs_of(path: Path) -> dict[str, list[int | str]]:
     }
 
 
+def _fix_axes(model: Any, fixed: Mapping[str, int]) -> None:
+    for value in (*model.graph.input, *model.graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param in fixed:
+                dim.dim_value = fixed[dim.dim_param]
+    del model.graph.value_info[:]  # the sizes inside follow from these
+
+
 def _to_half(model: Any) -> Any:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    # Positions and comparisons stay as they are: float16 counts exactly only to 2048.
-    return convert_float_to_float16(model, keep_io_types=True, op_block_list=["Range", "Where"])
+    given = {value.name for value in model.graph.input}
+    results = {value.name for value in model.graph.output}
+    # A cache and what is written into it are one memory: a cast between them would need two.
+    in_place = {name for name in given if f"{name}_now" in results}
+    in_place |= {f"{name}_now" for name in in_place}
+    return convert_float_to_float16(
+        model,
+        keep_io_types=sorted((given | results) - in_place),
+        # Positions and comparisons stay as they are: float16 counts exactly only to 2048.
+        op_block_list=["Range", "Where"],
+    )
 
 
 def _onnx() -> Any:

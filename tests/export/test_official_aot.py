@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import shutil
+from collections import Counter
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 
@@ -12,6 +16,7 @@ from engine.backends.tensorrt_build import BuildRequest, compile_engine, load_fl
 from engine.backends.tensorrt_graphs import inputs_of, ranges_of, step_buckets, whole_graph
 from engine.errors import BackendUnavailable
 from engine.manifest import ExportManifest
+from engine.model_config import HifiGanConfig
 from engine.pack import Pack, load_pack
 from engine.paths import BUNDLED, DEFAULT
 from export.export_pack import export_pack
@@ -19,6 +24,16 @@ from tests.tiny_packs import FAMILIES, tiny_pack
 
 pytestmark = [pytest.mark.aot, pytest.mark.timeout(1800)]
 RTX = "tensorrt_rtx"
+CAPACITY = 512
+ON_DEVICE = {"step_in_place", "fill", "choose"}
+SPEAKING = {"prefill", "step", "text", "prior", "flow", "decoder"} | ON_DEVICE
+# What TensorRT lacks, or takes in some precisions only; randomness comes in as an input.
+REFUSED = {
+    *("NonZero", "Multinomial", "Bernoulli", "Unique", "DFT", "Hardmax", "GRU", "Loop", "If"),
+    *("DynamicQuantizeLinear", "MatMulInteger", "MatMulNBits", "Attention"),
+    *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
+}
+PRODUCTS = {"MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION"}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -37,6 +52,8 @@ def limits_of(pack: Pack, graph: str) -> dict[str, int]:
     most = config.t2s.max_positions
     if graph == "prefill":
         return {"phonemes": most, "tokens": most}
+    if graph == "fill":
+        return {"length": CAPACITY}
     if graph == "ssl":
         return {"frames": int(config.ssl.settings.get("max_frames", 1500))}
     if graph == "bert" and config.bert is not None:
@@ -45,43 +62,84 @@ def limits_of(pack: Pack, graph: str) -> dict[str, int]:
 
 
 def compile_all(pack: Pack, folder: Path, precision: str) -> dict[str, int]:
-    """Return the size of each graph's engine."""
+    """Return the size of each graph's engine; every graph's layers are looked at on the way."""
     manifest = ExportManifest.load(pack.path / "onnx", pack_fingerprint=pack.fingerprint)
     sizes = {}
     for graph in dict.fromkeys(record.graph for record in manifest.graphs):
-        onnx = whole_graph(pack, graph, folder / f"{graph}.onnx", precision=precision)
-        inputs = inputs_of(onnx)
+        fixed = {"capacity": CAPACITY} if graph in ("step_in_place", "fill") else None
+        path = folder / f"{graph}.onnx"
+        whole_graph(pack, graph, path, precision=precision, fixed=fixed)
+        check_layers(pack, graph, path, precision)
+        inputs = inputs_of(path)
         if graph == "step":
             profiles = tuple(profile_of(inputs, bucket) for bucket in step_buckets(2, 256))
         else:
             profiles = (profile_of(inputs, ranges_of(graph, limits_of(pack, graph))),)
         engine = folder / f"{graph}.engine"
-        sizes[graph] = compile_engine(BuildRequest(RTX, str(onnx), str(engine), profiles))
+        sizes[graph] = compile_engine(BuildRequest(RTX, str(path), str(engine), profiles))
         engine.unlink()
-        onnx.unlink()
+        path.unlink()
     return sizes
+
+
+def check_layers(pack: Pack, graph: str, path: Path, precision: str) -> None:
+    """Refuse operators TensorRT lacks, precisions nobody asked for, and a cache that is copied."""
+    operators = {node.op_type for node in onnx.load(path).graph.node}
+    assert not operators & REFUSED, f"{graph}: {operators & REFUSED}"
+    trt = load_flavour(RTX)
+    logger = trt.Logger(trt.Logger.ERROR)
+    builder = trt.Builder(logger)
+    fresh = builder.create_network(0)  # looking whether it is supported spoils a network
+    parser = trt.OnnxParser(fresh, logger)
+    assert parser.supports_model_v2(path.read_bytes()) and parser.num_subgraphs == 1, graph
+    network = builder.create_network(0)
+    parser = trt.OnnxParser(network, logger)
+    assert parser.parse_from_file(str(path)), graph
+    layers = [network.get_layer(place) for place in range(network.num_layers)]
+    kinds = Counter(layer.type.name for layer in layers)
+    assert not [kind for kind in kinds if kind.startswith("PLUGIN") or kind == "NON_ZERO"], graph
+    made = {layer.get_output(0).dtype.name for layer in layers if layer.type.name in PRODUCTS}
+    assert made <= {"HALF" if precision == "fp16" else "FLOAT"}, f"{graph}: {made}"
+    t2s = pack.config.t2s
+    updates = 2 * t2s.num_layers if graph == "step_in_place" else 0
+    assert kinds["KV_CACHE_UPDATE"] == updates, graph
+    if graph in ("prefill", "step", "step_in_place"):
+        assert kinds["SOFTMAX"] == t2s.num_layers, graph
+    decoder = pack.config.acoustic.decoder
+    if graph == "decoder" and isinstance(decoder, HifiGanConfig):
+        assert kinds["DECONVOLUTION"] == len(decoder.upsample_rates)
 
 
 @pytest.mark.parity
 @pytest.mark.parametrize("family", FAMILIES)
 def test_tiny_official_packs_compile(fixtures_dir: Path, tmp_path: Path, family: str) -> None:
-    """All graphs of speaking and enrolment, HuBERT, BERT and ERes2NetV2 among them."""
+    """All graphs of `--for tensorrt`, HuBERT, BERT and ERes2NetV2 among them."""
     pack = tiny_pack(fixtures_dir, tmp_path, family)
-    export_pack(pack, int8=False)
+    export_pack(pack, int8=False, on_device=True)
     sizes = compile_all(pack, tmp_path, "fp16")
-    assert {"prefill", "step", "prior", "flow", "decoder", "ssl", "bert"} <= set(sizes)
+    assert SPEAKING | {"style", "codes", "ssl", "bert"} <= set(sizes)
+    assert ("speaker" in sizes) == family.startswith("v2Pro")
     assert min(sizes.values()) > 1000
 
 
 def test_nano_compiles(tmp_path: Path) -> None:
-    """The bundled pack at its full size, in half precision."""
-    sizes = compile_all(load_pack(BUNDLED / DEFAULT), tmp_path, "fp16")
-    assert {"prefill", "step", "prior", "flow", "decoder", "ssl", "speaker"} <= set(sizes)
+    """The bundled pack at its full size, exported anew for TensorRT, in half precision."""
+    target = tmp_path / DEFAULT
+    shutil.copytree(BUNDLED / DEFAULT, target)
+    pack = load_pack(target)
+    export_pack(pack, int8=False, on_device=True)
+    sizes = compile_all(pack, tmp_path, "fp16")
+    assert SPEAKING | {"style", "codes", "ssl", "speaker"} <= set(sizes)
 
 
 @pytest.mark.full_size
 @pytest.mark.parametrize("family", FAMILIES)
-def test_full_size_packs_compile(tmp_path: Path, family: str) -> None:
+def test_full_size_packs_compile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
     """Random weights of the real sizes; minutes and some 5 GB of memory each."""
+    for_tensorrt = functools.partial(export_pack, int8=False, on_device=True)
+    monkeypatch.setattr("export.export_pack.export_pack", for_tensorrt)
     sizes = compile_all(random_pack(family, tmp_path), tmp_path, "fp16")
-    assert sizes["step"] > 100_000_000
+    assert set(sizes) >= SPEAKING
+    assert sizes["step"] > 100_000_000 and sizes["step_in_place"] > 100_000_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -137,23 +138,60 @@ def test_mismatched_keys_and_values_are_refused(rtx: str, micro: Pack, tmp_path:
         compile_engine(BuildRequest(RTX, request.onnx, request.engine, (shapes,)))
 
 
-@pytest.mark.aot
-def test_an_operator_it_does_not_know_is_named(rtx: str, tmp_path: Path) -> None:
-    """NonZero, which a sampler or a length mask could be tempted to use."""
-    from onnx import TensorProto, helper, save
+def one_node(
+    folder: Path,
+    operator: str,
+    inputs: Mapping[str, tuple[int, Sequence[int | str]]],
+    result: int = 1,
+    **attributes: int,
+) -> Path:
+    """Write a graph of one operator and return it; types are ONNX's numbers."""
+    from onnx import helper, save
 
-    node = helper.make_node("NonZero", ["x"], ["y"])
-    graph = helper.make_graph(
-        [node],
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4])],
-        [helper.make_tensor_value_info("y", TensorProto.INT64, [1, None])],
+    values = [helper.make_tensor_value_info(name, *kind) for name, kind in inputs.items()]
+    results = [helper.make_tensor_value_info("y", result, None)]
+    node = helper.make_node(operator, list(inputs), ["y"], **attributes)
+    graph = helper.make_graph([node], "g", values, results)
+    opset = helper.make_opsetid("", 24)
+    path = folder / "one.onnx"
+    save(helper.make_model(graph, opset_imports=[opset], ir_version=10), path)
+    return path
+
+
+@pytest.mark.aot
+@pytest.mark.parametrize(
+    ("operator", "result"), [("NonZero", 7), ("Multinomial", 6), ("Bernoulli", 1), ("Unique", 1)]
+)
+def test_an_operator_it_does_not_know_is_named(
+    rtx: str, tmp_path: Path, operator: str, result: int
+) -> None:
+    """What a sampler or a length mask could be tempted to use."""
+    path = one_node(tmp_path, operator, {"x": (1, [1, 4])}, result)
+    with pytest.raises(CheckpointError, match=f"(?i)cannot parse .*{operator}"):
+        compile_engine(BuildRequest(RTX, str(path), str(tmp_path / "e"), ()))
+    assert not (tmp_path / "e").exists()
+
+
+@pytest.mark.aot
+def test_a_cache_that_grows_is_not_updated_in_place(rtx: str, tmp_path: Path) -> None:
+    """Its capacity has to be fixed before, see `whole_graph`."""
+    path = one_node(
+        tmp_path,
+        "TensorScatter",
+        {"cache": (1, [2, 4, "capacity", 16]), "rows": (1, [2, 4, 1, 16]), "length": (7, [2])},
+        axis=2,
     )
-    opset = helper.make_opsetid("", 20)
-    save(helper.make_model(graph, opset_imports=[opset], ir_version=10), tmp_path / "nonzero.onnx")
-    request = BuildRequest(RTX, str(tmp_path / "nonzero.onnx"), str(tmp_path / "e"), ())
-    with pytest.raises(CheckpointError, match="(?i)cannot parse .*nonzero"):
-        compile_engine(request)
+    with pytest.raises(CheckpointError, match="must have a static sequence length"):
+        compile_engine(BuildRequest(RTX, str(path), str(tmp_path / "e"), ()))
+
+
+@pytest.mark.aot
+def test_the_attention_operator_is_refused_in_float32(rtx: str, tmp_path: Path) -> None:
+    """Over several positions; the reason why graphs are written at an opset without it."""
+    inputs = {name: (1, [1, 4, 8, 16]) for name in ("query", "key", "value")}
+    path = one_node(tmp_path, "Attention", inputs, is_causal=1)
+    with pytest.raises(CheckpointError, match="cannot compile .*not supported by a dedicated"):
+        compile_engine(BuildRequest(RTX, str(path), str(tmp_path / "e"), ()))
 
 
 @pytest.mark.aot
