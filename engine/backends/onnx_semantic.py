@@ -21,7 +21,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnxruntime as ort
 
-from engine.backends.memory import trim
+from engine.backends.memory import trim, zeros
 from engine.backends.slot_table import MaskedSlotTable
 from engine.model_config import T2SConfig
 from engine.types import Array, FloatArray, IntArray
@@ -119,7 +119,7 @@ class OnnxSemantic:
         config = self._config
         head_dim = config.hidden_dim // config.num_heads
         shape = (2 * config.num_layers, self.num_slots, config.num_heads, capacity, head_dim)
-        cache = np.zeros(shape, np.float32)  # zeros: masked positions must be finite
+        cache = zeros(shape)  # masked positions must be finite
         for slot, length in enumerate(self._slots.lengths):
             if length:
                 cache[:, slot, :, :length] = self._cache[:, slot, :, :length]

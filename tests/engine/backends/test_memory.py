@@ -1,12 +1,16 @@
-"""Memory that was freed goes back to the system."""
+"""Memory that was freed goes back to the system, and what is not written takes none."""
 
 from __future__ import annotations
 
 import ctypes
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+
+from engine.backends.memory import zeros
 
 # In a process of its own: what this one has on its heap is not known.
 _SCRIPT = """
@@ -44,3 +48,19 @@ def test_trim_returns_what_the_heap_keeps() -> None:
     by_itself, by_trim = map(int, done.stdout.split())
     assert by_itself < 5e6
     assert by_trim > 50e6
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="Linux tells it")
+def test_zeros_take_no_memory_before_they_are_written() -> None:
+    """Of 64 MB with a number in each 2 MB, a page each is resident: not all of it."""
+    before = _resident_kb()
+    array = zeros((64, 1024, 256))
+    assert not array[::8, 0].any()
+    array[::2, 0, 0] = 1.0
+    assert array.sum() == 32.0 and array.dtype == np.float32
+    assert _resident_kb() - before < 20_000
+
+
+def _resident_kb() -> int:
+    lines = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Rss:"))
