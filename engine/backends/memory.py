@@ -40,10 +40,12 @@ def trim() -> None:
 
 def zeros(shape: Sequence[int]) -> FloatArray:
     """Return float32 zeros whose pages, 4 KB each, take no memory before they are written."""
-    pages = mmap.mmap(-1, max(4, 4 * math.prod(shape)))
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        pages.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(pages, np.float32, math.prod(shape)).reshape(shape)
+    if not hasattr(mmap, "MADV_NOHUGEPAGE"):
+        return np.zeros(shape, np.float32)
+    length = math.prod(shape)
+    pages = mmap.mmap(-1, max(4, 4 * length), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(pages, np.float32, length).reshape(shape)
 
 
 @cache

@@ -27,7 +27,7 @@ libc.free.argtypes = [ctypes.c_void_p]
 blocks = [libc.malloc(60_000) for _ in range(1000)]  # below the size that is mapped by itself
 for block in blocks:
     ctypes.memset(block, 1, 60_000)
-pinned = libc.malloc(1000)  # above them on the heap, so that glibc cannot give them back itself
+pinned = libc.malloc(60_000)  # above them on the heap, so that glibc cannot give them back itself
 full = resident()
 for block in blocks:
     libc.free(block)
