@@ -2,7 +2,7 @@
 
 Opening a model frees as much as it keeps: stored weights are widened, copied and packed once each.
 glibc holds freed memory for later, in one arena per thread that ever allocated, and none of it is
-wanted again. Other systems return memory by themselves; there both functions do nothing.
+wanted again. Other systems return memory by themselves; there `limit_arenas` and `trim` do nothing.
 
 numpy asks for huge pages for large arrays. A cache of many slots, each written in part, is then
 zeroed and resident as a whole: `zeros` asks for small ones.

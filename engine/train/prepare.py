@@ -16,6 +16,7 @@ from engine.audio.io import Recording, read_audio
 from engine.audio.loudness import apply_gain, loudness_gain_db
 from engine.audio.resample import resample
 from engine.audio.vad import find_speech
+from engine.enroll import SSL_RATE_HZ
 from engine.errors import CheckpointError, SovitsError, TextError, VoiceError
 from engine.model_config import AcousticConfig
 from engine.train import pitch
@@ -23,7 +24,6 @@ from engine.train.store import Entry, Features, FeatureStore
 from engine.train.warp import warp
 from engine.types import FRAMES_PER_TOKEN, Array, FloatArray, Language, Phonemes
 
-SSL_RATE_HZ = 16000
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
 MIN_SECONDS = 0.6
 MAX_SECONDS = 30.0
