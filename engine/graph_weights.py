@@ -11,6 +11,8 @@ initializer, so weights are on disk once however many graphs use them:
     scales PART TENSOR SIZE     the scales of these blocks, float32 [N, K / SIZE]
     levels PART TENSOR          a matrix [N, K] as int8 [K, N], each column of one scale
     level_scales PART TENSOR    the scales of these columns, float32 [N]
+    phases RATE RECIPE          what RECIPE makes, the kernel of a transposed convolution of stride
+                                RATE, as that of a plain one (`phases`)
     sinusoid ROWS FREQUENCIES   a table of positions; float32 radians per position, in base64
 """
 
@@ -55,6 +57,8 @@ class GraphWeights:
         match recipe.split(" "):
             case ["sinusoid", rows, frequencies]:
                 return sinusoid(int(rows), np.frombuffer(b64decode(frequencies), "<f4"))
+            case ["phases", rate, *source]:
+                return phases(self._make(" ".join(source)), int(rate))
             case ["copy", part, name]:
                 return np.ascontiguousarray(self._tensor(part, name))
             case ["transpose", part, name]:
@@ -109,6 +113,25 @@ def scaled(kernel: FloatArray, scale: FloatArray) -> FloatArray:
     """Return a kernel [O, ...] with each output channel multiplied by its `scale` [O]."""
     product: FloatArray = kernel * scale.reshape(-1, *(1 for _ in kernel.shape[1:]))
     return product
+
+
+def phases(kernel: FloatArray, rate: int) -> FloatArray:
+    """Return the kernel of the plain convolution that a transposed one is.
+
+    Args:
+        kernel: [C_in, C_out, K] of a transposed convolution.
+        rate: Its stride s.
+
+    Returns:
+        [C_out * s, C_in, ceil(K / s)]: row c * s + r makes the samples r, r + s, ... of channel c,
+        where the input has as many zeros each side as the kernel has taps less one.
+    """
+    inputs, outputs, length = kernel.shape
+    taps = -(-length // rate)
+    padded = np.pad(kernel, ((0, 0), (0, 0), (0, taps * rate - length)))
+    # A transposed convolution puts tap d behind the position it is of: backwards, as a plain one.
+    rows = padded.reshape(inputs, outputs, taps, rate)[:, :, ::-1].transpose(1, 3, 0, 2)
+    return np.ascontiguousarray(rows.reshape(outputs * rate, inputs, taps))
 
 
 def to_blocks(matrix: FloatArray, size: int) -> tuple[Array, FloatArray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from engine.graph_weights import norm_scale, scaled, sinusoid, weight_norm
 from engine.model_config import T2SConfig
 from engine.pack import Pack, Part
 from engine.types import Array
+from export.phases import PhasedKernel
 
 # Smaller tensors stay in the graph: constants of the network, shapes, biases of small networks.
 MIN_BYTES = 1024
@@ -58,17 +59,24 @@ class WeightIndex:
         return None
 
 
-def take_weights(model: ir.Model, index: WeightIndex) -> dict[str, str]:
-    """Replace the graph's weights by references, in place; return initializer -> recipe."""
+def take_weights(
+    model: ir.Model, index: WeightIndex, phased: Mapping[str, PhasedKernel] | None = None
+) -> dict[str, str]:
+    """Replace the graph's weights by references, in place; return initializer -> recipe.
+
+    Args:
+        phased: Initializers that are made from kernels of the pack (`split_phases`).
+    """
     recipes = {}
     for name, value in model.graph.initializers.items():
         tensor = value.const_value
         if tensor is None or tensor.nbytes < MIN_BYTES:
             continue
-        recipe = index.recipe(tensor.numpy())
+        kernel = (phased or {}).get(name)
+        recipe = index.recipe(tensor.numpy() if kernel is None else kernel.source)
         if recipe is None:
             continue
-        recipes[name] = recipe
+        recipes[name] = recipe if kernel is None else f"phases {kernel.rate} {recipe}"
         value.const_value = ir.ExternalTensor(
             LOCATION,
             0,

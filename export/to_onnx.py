@@ -19,6 +19,7 @@ from engine.graph_weights import GraphWeights
 from engine.manifest import GraphRecord, describe_tensors, hash_file
 from engine.types import Array
 from export.graphs import GraphSpec
+from export.phases import split_phases
 from export.share_weights import WeightIndex, drop_notes, take_weights
 
 # Sums run in another order; anything above this is a wrong graph, not rounding.
@@ -41,7 +42,7 @@ def export_graph(
     drop_notes(model)
     if spec.forget_shapes:
         forget_shapes(model)
-    recipes = take_weights(model, index)
+    recipes = take_weights(model, index, split_phases(model))
     path = folder / f"{spec.name}.onnx"
     ir.save(model, path)
     error = compare(spec, path, weights.load(recipes))

@@ -14,6 +14,7 @@ from engine.errors import CheckpointError
 from engine.graph_weights import (
     GraphWeights,
     norm_scale,
+    phases,
     scaled,
     sinusoid,
     to_blocks,
@@ -41,7 +42,26 @@ def test_tensors_come_as_stored_or_transposed(pack: Pack) -> None:
     assert made["b"].flags.c_contiguous and made["b"].dtype == np.float32
 
 
-@pytest.mark.parametrize("recipe", ["", "copy", "double t2s head.weight", "copy t2s a b"])
+def test_a_kernel_is_split_into_phases(pack: Pack) -> None:
+    """Of whatever another recipe makes."""
+    name = "t2s head.weight"
+    whole = GraphWeights(pack).load({"x": f"copy {name}"})["x"][:, :, None]
+    np.testing.assert_array_equal(phases(whole, 1), whole.transpose(1, 0, 2))
+    (conv,) = [
+        n
+        for n in pack.tensors("acoustic")
+        if n.endswith("stages.0.upsample.parametrizations.weight.original1")
+    ]
+    stem = conv.removesuffix(".original1")
+    made = GraphWeights(pack).load({"x": f"phases 2 weight_norm acoustic {stem}"})["x"]
+    source = GraphWeights(pack).load({"x": f"weight_norm acoustic {stem}"})["x"]
+    np.testing.assert_array_equal(made, phases(source, 2))
+    assert made.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    "recipe", ["", "copy", "phases 2", "double t2s head.weight", "copy t2s a b"]
+)
 def test_an_unknown_recipe_is_refused(pack: Pack, recipe: str) -> None:
     """A manifest of a later version, or a damaged one."""
     with pytest.raises(CheckpointError, match="unknown recipe .*export again"):

@@ -79,6 +79,9 @@ def test_tiny_official_packs_export_whole(fixtures_dir: Path, tmp_path: Path, fa
     expected = SPEAKING | {"ssl", "bert"} | ({"speaker"} if family.startswith("v2Pro") else set())
     assert {record.graph for record in manifest.graphs} == expected
     assert manifest.precisions("step") == manifest.precisions("bert") == ("fp32", "int8")
+    assert "ConvTranspose" not in operators(pack.path / "onnx" / "decoder.onnx")
+    recipes = manifest.record("decoder", "fp32").weights.values()
+    assert any(recipe.startswith("phases 10 ") for recipe in recipes)
     create_backend("onnxruntime", pack, EngineConfig(num_slots=1))
 
 
