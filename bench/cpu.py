@@ -35,18 +35,20 @@ from bench.cpu_server import (
     first_packets,
     memory_of,
     one_stream,
+    one_stream_lines,
     real_time_streams,
     serving,
 )
 from bench.cpu_table import Figure, lines, merge
 from bench.environment import QuietWatch, Summary
-from bench.random_pack import random_pack
+from bench.random_pack import ACOUSTIC, PROMPT_PHONEMES, PROMPT_TOKENS, random_pack
 from engine.backends.onnx_session import open_session
 from engine.errors import InvalidParameter, SovitsError
 from engine.graph_weights import GraphWeights
 from engine.manifest import ExportManifest
 from engine.pack import Pack, Part, load_pack
-from engine.types import Array, FloatArray
+from engine.text.frontend import Frontend
+from engine.types import Array, FloatArray, Language
 
 ROWS = ("step", "decoder", "v2Pro", "nano", "streams")
 _NANO = Path("engine/bundled/nano")
@@ -55,7 +57,8 @@ _FRAMES = 50  # one second of audio
 _WARM_UP = 2
 _ROOF_SHAPE = (16384, 8192)
 _MOST_STREAMS = 16
-_STOP_AFTER_S = 4.0  # random weights do not end by themselves
+# Random weights do not end by themselves: 4.4 s is what nineteen Chinese characters take.
+_SENTENCE_TOKENS = 110
 Call = Callable[[], object]
 Figures = dict[str, Figure]
 
@@ -121,7 +124,7 @@ async def _nano(pack: Path, settings: list[str], args: argparse.Namespace) -> Fi
     async with serving(pack, settings, args.port) as server:
         starts.append(server.start_s)
         first = await first_packets(server, args.repeats)
-        rtf = await one_stream(server, 10, None)
+        rtf = await one_stream(server, 10)
         memory = memory_of(server.pid)
     return _server_figures("nano", settings, Summary.of(starts), first, rtf, memory)
 
@@ -129,10 +132,21 @@ async def _nano(pack: Path, settings: list[str], args: argparse.Namespace) -> Fi
 async def _full_size(pack: Path, settings: list[str], args: argparse.Namespace) -> Figures:
     async with serving(pack, settings, args.port) as server:
         first = await first_packets(server, max(5, args.repeats // 2))
-        rtf = await one_stream(server, 3, _STOP_AFTER_S)
         memory = memory_of(server.pid)
         start = Summary.of([server.start_s])
+    ends = [] if args.pack else [f"engine.max_positions={_positions(args.family)}"]
+    async with serving(pack, [*settings, *ends], args.port) as server:
+        rtf = await one_stream(server, 5)
+        used = memory_of(server.pid)
+    memory = max(memory, used, key=lambda found: found.resident)
     return _server_figures("v2Pro", settings, start, first, rtf, memory)
+
+
+def _positions(family: str) -> int:
+    """Return what a slot must hold for sentences of `_SENTENCE_TOKENS` tokens, and no more."""
+    frontend = Frontend(ACOUSTIC[family].symbol_set)
+    longest = max(len(frontend.phonemize(line, Language.ZH)) for line in one_stream_lines(5))
+    return PROMPT_PHONEMES + PROMPT_TOKENS + longest + _SENTENCE_TOKENS
 
 
 async def _streams(pack: Path, settings: list[str], args: argparse.Namespace) -> Figures:

@@ -128,15 +128,17 @@ async def first_packets(server: Running, repeats: int) -> Summary:
     return Summary.of(_present([run.clocks.first_frame_s for run in outcome.runs], outcome))
 
 
-async def one_stream(server: Running, repeats: int, stop_after_s: float | None) -> Summary:
+def one_stream_lines(count: int) -> Sequence[str]:
+    """Return the texts that `one_stream` speaks."""
+    return load_corpus("zh-19").lines[:count]
+
+
+async def one_stream(server: Running, repeats: int) -> Summary:
     """Return the real-time factor of one stream: seconds to the last packet, per second of audio.
 
-    Args:
-        stop_after_s: A pack of random weights never ends: stop so long after the first packet.
+    A sentence must end by itself: while its tokens are still being made they take a core.
     """
-    lines = [
-        Line((text,), cancel_after_s=stop_after_s) for text in load_corpus("zh-19").lines[:repeats]
-    ]
+    lines = [Line((text,)) for text in one_stream_lines(repeats)]
     outcome = await speak(server, lines, Load(requests=repeats, warmups=1))
     found = [
         None if run.clocks.wall_s is None or not run.clocks.audio_s

@@ -64,7 +64,7 @@ async def test_a_server_is_measured_through_its_socket(
     pack = pack_in(tmp_path)
     async with serving(pack.path, ["engine.process=false"], unused_tcp_port) as server:
         first = await first_packets(server, 2)
-        rtf = await one_stream(server, 1, 0.5)
+        rtf = await one_stream(server, 1)
         memory = memory_of(server.pid)
     assert server.start_s > 0 and first.n == 2 and 0 < first.min <= first.median
     assert rtf.n == 1 and rtf.min > 0
