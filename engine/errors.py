@@ -6,6 +6,7 @@
     ├── VoiceError              unknown voice, bad reference audio, voice of another pack
     ├── CheckpointError         a model file or pack that cannot be used
     ├── DownloadError           a file that cannot be fetched, or is not what it should be
+    ├── WatermarkError          a watermark key that cannot be used
     ├── BackendUnavailable      a missing package or device; says how to get it
     ├── Overloaded              no slot or memory for another sentence right now
     └── EngineFailed            a bug or a dead engine process
@@ -79,6 +80,12 @@ class DownloadError(SovitsError):
 
     code = "download_failed"
     retryable = True
+
+
+class WatermarkError(SovitsError):
+    """A watermark key that cannot be read, written or used."""
+
+    code = "bad_watermark_key"
 
 
 class BackendUnavailable(SovitsError):

@@ -28,6 +28,7 @@ class AudioLimits:
     num_bytes: int = 64 << 20
     duration_s: float = 300.0
     num_channels: int = 8
+    advice: str = "cut out 3 to 10 seconds of clean speech"  # to who gives more
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +98,7 @@ def _read_file(path: Path, limits: AudioLimits) -> bytes:
 
 
 def _too_big(name: str, limits: AudioLimits) -> str:
-    return f"{name} is larger than {limits.num_bytes >> 20} MiB; a reference needs 3 to 10 seconds"
+    return f"{name} is larger than {limits.num_bytes >> 20} MiB; {limits.advice}"
 
 
 def _decode_soundfile(data: bytes, name: str, limits: AudioLimits) -> tuple[FloatArray, int]:
@@ -168,8 +169,7 @@ def _collect(
         room -= len(block)
         if room < 0:
             raise VoiceError(
-                f"{name} is longer than {limits.duration_s:g} s; cut out 3 to 10 seconds of clean "
-                "speech",
+                f"{name} is longer than {limits.duration_s:g} s; {limits.advice}",
                 code="bad_reference",
             )
     return np.concatenate(kept) if kept else np.zeros(0, np.float32)

@@ -1,0 +1,226 @@
+"""Finds the mark of a key in a recording, and says how sure that is.
+
+    recording, 16 kHz ── each cell of a spectrogram over its power ── expected gain of the mark
+        ── folded to one second ── correlated with the carrier at all offsets ──> highest peak
+
+The first step makes the speech, which is 28 dB louder, as good as white and gives most weight to
+what lies between its harmonics; the second follows from the recording what the embedder did. Both
+know nothing of the key.
+
+That is what makes the probability of a false alarm known for *every* recording, not just for those
+that were tried. With |Y_k| the folded spectrum at k Hz, the correlation at an offset is the sum of
+|Y_k| cos(phase_k + a_k); for a key that has nothing to do with the recording the phases are uniform
+and independent. As E exp(s cos phase) = I0(s) <= exp(s^2 / 4), it exceeds t standard deviations
+with a probability below exp(-t^2 / 2) (Chernoff), and the largest of M correlations with one below
+M exp(-t^2 / 2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from engine.audio.resample import resample
+from engine.audio.watermark import (
+    HOP_S,
+    LOW_HZ,
+    NUM_PHASES,
+    BandMeter,
+    band_weights,
+    top_hz,
+)
+from engine.audio.watermark_key import WatermarkKey
+from engine.types import FloatArray
+
+_Doubles: TypeAlias = NDArray[np.float64]
+_Cells: TypeAlias = NDArray[np.complexfloating]
+
+FALSE_ALARM = 1e-6  # of a whole recording
+_RATE_HZ = 16000
+_OFFSETS = 2 * _RATE_HZ  # in a second: at one a sample, 7 kHz would lose a third between two
+_SIGNS = 2  # a recording may be upside down
+_PIECE_S = 60  # handled at once; clocks that differ by 20 ppm lose their phase in more
+_SHORTEST_S = 8  # part of a recording that is looked at by itself
+# Sizes and factors from here on were chosen by the peaks of 5 s of nano's speech after Opus, G.711,
+# MP3 and noise: one step to either side of each is worth less than a tenth of them.
+_WHITEN_SAMPLES, _WHITEN_HOP = 768, 96
+_WHITEN_FLOOR = 0.15  # of a band's power, added to a cell's: none outweighs all others
+_GAIN_SAMPLES, _GAIN_HOP = 256, 64
+_QUIET_PERCENTILE, _QUIET_FACTOR = 10, 3.0  # of a band's powers: what is noise, not speech
+_LOUD_PERCENTILE, _LOUD_FACTOR, _SILENT_FACTOR = 95, 1e-4, 1e-6  # of a band's powers: speech
+_TINY = 1e-20  # below any 16-bit recording
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """What was found.
+
+    Attributes:
+        is_marked: True if the score reaches the threshold.
+        score: The highest peak, in standard deviations of what recordings without this key's mark
+            give.
+        threshold: What it exceeds without a mark with a probability below `false_alarm`.
+        start_s, end_s: The part of the recording it was found in.
+    """
+
+    is_marked: bool
+    score: float
+    threshold: float
+    false_alarm: float
+    start_s: float
+    end_s: float
+
+
+def detect(
+    samples: FloatArray, rate_hz: int, key: WatermarkKey, *, false_alarm: float = FALSE_ALARM
+) -> Detection:
+    """Look for the mark of a key.
+
+    Args:
+        samples: float32 [N], mono, at least 8 kHz.
+        false_alarm: Probability of an alarm for a recording without the mark, in (0, 1).
+
+    Raises:
+        InvalidParameter: On a sample rate out of range.
+    """
+    wave = resample(samples, rate_hz, _RATE_HZ)
+    hz = np.arange(LOW_HZ, top_hz(min(rate_hz, _RATE_HZ)) + 1)
+    waves = np.exp(-1j * key.phases(NUM_PHASES)[hz])
+    best, best_start, best_end, num_parts = 0.0, 0, 0, 0
+    for first in _starts(math.ceil(len(wave) / _RATE_HZ), _PIECE_S):
+        piece = wave[first * _RATE_HZ : (first + _PIECE_S) * _RATE_HZ]
+        seconds = _by_second(_match(piece, int(hz[-1])))
+        for start, end in _parts(len(seconds)):
+            num_parts += 1
+            peak = _peak(seconds[start:end].sum(axis=0), hz, waves)
+            if peak > best:
+                best, best_start, best_end = peak, first + start, first + end
+    num_tests = max(1, num_parts) * _OFFSETS * _SIGNS
+    threshold = math.sqrt(2 * math.log(num_tests / false_alarm))
+    duration_s = len(wave) / _RATE_HZ
+    return Detection(
+        is_marked=best >= threshold,
+        score=best,
+        threshold=threshold,
+        false_alarm=false_alarm,
+        start_s=float(best_start),
+        end_s=min(float(best_end), duration_s),
+    )
+
+
+def _starts(length: int, size: int) -> list[int]:
+    """Return where parts of `size` begin that overlap by half or more and cover `length`."""
+    if length <= size:
+        return [0] if length else []
+    return [*range(0, length - size, size // 2), length - size]
+
+
+def _parts(num_seconds: int) -> Iterator[tuple[int, int]]:
+    """Yield all of a piece, then parts of half its length, a quarter ...
+
+    A sentence of its own among others that are not marked, or are marked with another offset, is
+    found in a part that has little else.
+    """
+    if num_seconds:
+        yield 0, num_seconds
+    size = _SHORTEST_S
+    while size < num_seconds:
+        for start in _starts(num_seconds, size):
+            yield start, start + size
+        size *= 2
+
+
+def _by_second(wave: FloatArray) -> _Doubles:
+    """Return float64 [seconds, _RATE_HZ], the last one filled up with silence."""
+    padded = np.pad(wave, (0, -len(wave) % _RATE_HZ)).astype(np.float64)
+    return padded.reshape(-1, _RATE_HZ)
+
+
+def _peak(folded: _Doubles, hz: NDArray[np.int64], waves: _Cells) -> float:
+    """Return the highest correlation of a folded second with the carrier, over its deviation."""
+    spectrum = np.fft.rfft(folded)[hz]
+    deviation = math.sqrt(float(np.sum(np.abs(spectrum) ** 2)) / 2)
+    if deviation < _TINY:
+        return 0.0
+    crossed = np.zeros(_OFFSETS // 2 + 1, np.complex128)
+    crossed[hz] = spectrum * waves
+    correlations = np.fft.irfft(crossed, _OFFSETS) * (_OFFSETS / 2)
+    return float(np.abs(correlations).max()) / deviation
+
+
+def _match(wave: FloatArray, highest_hz: int) -> FloatArray:
+    """Return float32 [N], a wave to correlate with the carrier of any key."""
+    margin = max(_WHITEN_SAMPLES, _GAIN_SAMPLES)
+    padded = np.pad(wave, (margin, margin))
+    cells = _cells(padded, _WHITEN_SAMPLES, _WHITEN_HOP)
+    white = _wave(cells * _whitening(cells, highest_hz), _WHITEN_HOP, len(padded))
+    cells = _cells(white, _GAIN_SAMPLES, _GAIN_HOP)
+    gains = _expected_gains(padded, len(cells))
+    matched = _wave(cells * (gains @ band_weights(_cell_hz(cells))), _GAIN_HOP, len(padded))
+    return matched[margin : margin + len(wave)]
+
+
+def _cells(wave: FloatArray, size: int, hop: int) -> _Cells:
+    """Return the spectrogram complex [T, size / 2 + 1] of a wave, float [N], N >= size."""
+    frames = sliding_window_view(wave, size)[::hop]
+    return np.fft.rfft(frames * _window(size), axis=1)
+
+
+def _wave(cells: _Cells, hop: int, length: int) -> FloatArray:
+    """Return float32 [length], the overlapping frames of a spectrogram added up."""
+    size = 2 * (cells.shape[1] - 1)
+    frames = np.fft.irfft(cells, size, axis=1) * _window(size)
+    wave = np.zeros(length, np.float32)
+    stride = size // hop  # frames that far apart do not overlap
+    for first in range(min(stride, len(frames))):
+        apart = frames[first::stride].reshape(-1)
+        wave[first * hop : first * hop + len(apart)] += apart
+    return wave
+
+
+def _window(size: int) -> FloatArray:
+    return np.hanning(size + 1)[:-1].astype(np.float32)
+
+
+def _cell_hz(cells: _Cells) -> FloatArray:
+    """Return the frequencies of a spectrogram's columns."""
+    return np.linspace(0, _RATE_HZ / 2, cells.shape[1], dtype=np.float32)
+
+
+def _whitening(cells: _Cells, highest_hz: int) -> FloatArray:
+    """Return float32 [T, F]: one over each cell's power, 0 outside the marked band."""
+    power = cells.real**2 + cells.imag**2
+    hz = _cell_hz(cells)
+    weights = band_weights(hz)
+    per_band = weights / weights.sum(axis=1, keepdims=True)
+    bands = power @ per_band.T
+    # Between sentences there is next to nothing, and one over that would be all that counts.
+    silent = _SILENT_FACTOR * np.percentile(bands, _LOUD_PERCENTILE, axis=0)
+    around = (_WHITEN_FLOOR * bands + silent.astype(np.float32)) @ weights
+    inside = (hz >= LOW_HZ) & (hz <= highest_hz)
+    return np.asarray(inside / (power + around + _TINY), np.float32)
+
+
+def _expected_gains(wave: FloatArray, num_frames: int) -> FloatArray:
+    """Return float32 [num_frames, NUM_BANDS]: how strong the mark would be in each frame.
+
+    Where a recording has noise of its own, its quiet moments tell how much, and only what exceeds
+    that was speech when the mark was made.
+    """
+    meter = BandMeter(_RATE_HZ)
+    # A frame's mark is of the speech that ended a hop before the frame's middle, on average.
+    behind = meter.num_samples + round(_RATE_HZ * HOP_S) - _GAIN_SAMPLES // 2
+    lagging = np.pad(wave, (behind, 0)).astype(np.float32)
+    frames = sliding_window_view(lagging, meter.num_samples)[::_GAIN_HOP]
+    powers = meter.powers(frames[:num_frames]).astype(np.float64)
+    quiet = np.percentile(powers, _QUIET_PERCENTILE, axis=0)
+    loud = np.percentile(powers, _LOUD_PERCENTILE, axis=0)
+    speech = np.maximum(powers - _QUIET_FACTOR * quiet, 0.0)
+    gains = np.sqrt(speech * speech / (speech + _LOUD_FACTOR * loud + _TINY))
+    return gains.astype(np.float32)
