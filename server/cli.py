@@ -35,6 +35,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "dub": Subcommand("clients.dub", "dub a script or subtitles through a running server"),
     "vtube": Subcommand("clients.vtube", "speak and move the mouth of a VTube Studio avatar"),
     "voice": Subcommand("engine.voice_command", "add, list, show and remove voices"),
+    "watermark": Subcommand("engine.watermark_command", "make a watermark key, find its mark"),
     "export": Subcommand("export.command", "write the ONNX graphs of a model pack"),
     "model": Subcommand("engine.model_command", "fetch, import and inspect model packs"),
     "bench": Subcommand("bench.command", "measure this server, its engine and others"),
