@@ -76,6 +76,8 @@ class ServerSection:
     port: Annotated[int, Range(0, 65535)] = 8080  # 0: any free one
     keys_file: str | None = None  # lines of "name sha256-of-key"; none: no key is asked for
     admin_keys_file: str | None = None  # keys that may also add and remove voices
+    # 64 hex digits, made by sovits-live watermark new-key; none: what is spoken carries no mark
+    watermark_key_file: str | None = None
     origins: tuple[str, ...] = ()  # beside the server's own; "null" admits OBS and file pages
     tls_cert: str | None = None
     tls_key: str | None = None

@@ -85,7 +85,7 @@ def examine(config: Config, *, tries_network: bool = False) -> Iterator[Finding]
     yield from doctor.check_python()
     yield from doctor.check_opus()
     yield from doctor.check_backends(config.engine.backend)
-    checks: tuple[Check, ...] = (_pack, _voices, _port)
+    checks: tuple[Check, ...] = (_pack, _voices, _watermark, _port)
     for check in checks:
         yield from check(config)
     yield from doctor.check_languages()
@@ -140,6 +140,20 @@ def _voices(config: Config) -> Iterator[Finding]:
         yield Finding(Status.MISSING, "voices", detail, fix)
     for name, problem in problems.items():
         yield Finding(Status.MISSING, "voices", f"{name}: {problem}")
+
+
+def _watermark(config: Config) -> Iterator[Finding]:
+    from engine.audio.watermark_key import WatermarkKey
+
+    file = config.server.watermark_key_file
+    if file is None:
+        return
+    try:
+        WatermarkKey.read(Path(file).expanduser())
+    except SovitsError as error:
+        yield Finding(Status.BROKEN, "watermark", f"server.watermark_key_file: {error}")
+    else:
+        yield Finding(Status.OK, "watermark", f"what is spoken is marked ({file})")
 
 
 def _port(config: Config) -> Iterator[Finding]:

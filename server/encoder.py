@@ -1,6 +1,7 @@
 """From the engine's samples to packets of one codec, exact to the sample.
 
-    float32 at the pack's rate -> stateful resampling -> frames -> codec -> EncodedPacket
+    float32 at the pack's rate -> watermark, where there is one -> stateful resampling -> frames
+        -> codec -> EncodedPacket
 
 The stream is one from the first sample of a context to its last: nothing is reset at sentence or
 chunk borders, and its length is that of what was given, to the sample. Opus packets are
@@ -17,6 +18,7 @@ from enum import StrEnum
 import numpy as np
 
 from engine.audio.resample import StreamResampler, resampled_length
+from engine.audio.watermark import WatermarkStream
 from engine.errors import InvalidParameter
 from engine.types import FloatArray
 from server import g711
@@ -53,6 +55,7 @@ class AudioEncoder:
         source_hz: Sample rate of what `encode` is given.
         rate_hz: Sample rate of the codec.
         bitrate: Opus only, bits per second.
+        watermark: Marks what `encode` is given; None: nothing is marked.
 
     Attributes:
         pre_skip48: What the client drops from the start of the decoded stream; 0 without Opus.
@@ -71,6 +74,7 @@ class AudioEncoder:
         frame_ms: int = 20,
         bitrate: int = 32000,
         complexity: int = 5,
+        watermark: WatermarkStream | None = None,
     ) -> None:
         if codec not in tuple(Codec):
             raise InvalidParameter("format.codec", codec, ", ".join(Codec))
@@ -87,6 +91,7 @@ class AudioEncoder:
             self.pre_skip48 = self._opus.pre_skip48
         else:
             self._payload = _pcm_payload(codec, rate_hz)
+        self._watermark = watermark
         self._resampler = StreamResampler(source_hz, rate_hz)
         self._frame_samples = rate_hz * frame_ms // 1000
         self._rest = np.zeros(0, np.float32)  # resampled, less than a frame
@@ -112,6 +117,8 @@ class AudioEncoder:
         """
         assert not self._is_finished, "encode after finish"
         self._num_source += len(samples)
+        if self._watermark is not None:
+            samples = self._watermark.process(samples)
         return self._frames(self._resampler.process(samples))
 
     def silence(self, duration_ms: int) -> list[EncodedPacket]:

@@ -16,8 +16,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
 
+from engine.audio.watermark import Watermark
+from engine.audio.watermark_key import WatermarkKey
 from engine.client import EngineClient, EngineInfo
-from engine.errors import SovitsError
+from engine.errors import SovitsError, WatermarkError
 from engine.text.languages import how_to_install, how_to_speak
 from engine.types import Language
 from server import messages
@@ -43,6 +45,8 @@ _ENGINE_SILENT_S = 10.0  # without an answer it counts as down
 _CLOSE_S = 1.0  # for the last messages of a session that is closed at the deadline
 
 FEATURES = ("h16", "raw", "batch", "ack", "update", "preempt", "text_spoken", "resume")
+
+WATERMARK_FEATURE = "watermark"  # the audio is marked, as whoever passes it on may have to say
 
 
 def installed_version() -> str:
@@ -98,7 +102,7 @@ class Runtime:
         """Read the keys; nothing starts before `run`.
 
         Raises:
-            ConfigError: If the keys file cannot be used.
+            ConfigError: If the keys file or the watermark's cannot be used.
         """
         self.config = config
         self.engine = parts.engine
@@ -107,6 +111,7 @@ class Runtime:
         file = config.server.keys_file
         self._keys_file = None if file is None else Path(file).expanduser()
         self.keys = Keys({}) if self._keys_file is None else Keys.read(self._keys_file)
+        self._watermark_key = _watermark_key(config)
         self.accounts = Accounts(self.keys.allowances, time.monotonic)
         self.tokens = TokenStore(time.monotonic)
         self.parking = Parking()
@@ -169,7 +174,18 @@ class Runtime:
             encoder_pool=pool,
             opus_complexity=self.config.server.opus_complexity,
             synthesis_timeout_s=self.config.server.limits.synthesis_timeout_s,
+            watermark=self._make_watermark(),
         )
+
+    def _make_watermark(self) -> Watermark | None:
+        if self._watermark_key is None:
+            return None
+        return Watermark(self._watermark_key, self.engine.info.sample_rate_hz)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """What clients are told in `ready`."""
+        return FEATURES if self._watermark_key is None else (*FEATURES, WATERMARK_FEATURE)
 
     async def wait_started(self) -> None:
         """Return when the engine is warm.
@@ -360,8 +376,23 @@ class Runtime:
             ),
             load=messages.Load(self.admission.slots_free),
             sample_rate=info.sample_rate_hz,
-            features=FEATURES,
+            features=self.features,
             voices=tuple(self.engine.voices),
             notice=info.notice or None,
             resume_token=resume_token,
         )
+
+
+def _watermark_key(config: Config) -> WatermarkKey | None:
+    """Return the key that is configured, None where there is none.
+
+    Raises:
+        ConfigError: If its file cannot be used.
+    """
+    file = config.server.watermark_key_file
+    if file is None:
+        return None
+    try:
+        return WatermarkKey.read(Path(file).expanduser())
+    except WatermarkError as error:
+        raise ConfigError(f"server.watermark_key_file: {error}") from None

@@ -264,6 +264,8 @@ def banner(config: Config, runtime: Runtime, port: int, *, is_tls: bool) -> str:
         f"  pack     {info.pack} ({info.family}, {info.sample_rate_hz} Hz; {backend})",
         f"  voices   {voices}",
     ]
+    if config.server.watermark_key_file is not None:
+        lines.append("  mark     everything spoken carries the watermark of your key")
     if info.notice:
         lines.append(f"  notice   {info.notice}")
     return "\n".join(lines)

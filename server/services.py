@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
 
+from engine.audio.watermark import Watermark
 from engine.client import EngineClient
 from engine.types import Language, Phonemes
 from server.metrics import Metrics
@@ -49,6 +50,7 @@ class Services:
         encoder_pool: Where audio is encoded; None: on the event loop.
         opus_complexity: 0 (fast) to 10.
         synthesis_timeout_s: How long the sentence that is due may give nothing.
+        watermark: What every utterance is marked with; None: nothing.
     """
 
     engine: EngineClient
@@ -60,3 +62,4 @@ class Services:
     encoder_pool: Executor | None
     opus_complexity: int
     synthesis_timeout_s: float
+    watermark: Watermark | None = None

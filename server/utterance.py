@@ -182,6 +182,7 @@ class Utterance:
             frame_ms=settings.format.frame_ms,
             bitrate=settings.format.bitrate,
             complexity=services.opus_complexity,
+            watermark=None if services.watermark is None else services.watermark.start(),
         )
         self._delivery = Delivery(
             self._sink,
