@@ -3,7 +3,7 @@
     recording, 16 kHz ── each cell of a spectrogram over its power ── expected gain of the mark
         ── folded to one second ── correlated with the carrier at all offsets ──> highest peak
 
-The first step makes the speech, which is 28 dB louder, as good as white and gives most weight to
+The first step makes the speech, which is 29 dB louder, as good as white and gives most weight to
 what lies between its harmonics; the second follows from the recording what the embedder did. Both
 know nothing of the key.
 
@@ -18,7 +18,7 @@ M exp(-t^2 / 2).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -54,6 +54,7 @@ _WHITEN_FLOOR = 0.15  # of a band's power, added to a cell's: none outweighs all
 _GAIN_SAMPLES, _GAIN_HOP = 256, 64
 _QUIET_PERCENTILE, _QUIET_FACTOR = 10, 3.0  # of a band's powers: what is noise, not speech
 _LOUD_PERCENTILE, _LOUD_FACTOR, _SILENT_FACTOR = 95, 1e-4, 1e-6  # of a band's powers: speech
+_ABSENT_FACTOR = 1e-8  # of the loudest band
 _TINY = 1e-20  # below any 16-bit recording
 
 
@@ -89,29 +90,72 @@ def detect(
     Raises:
         InvalidParameter: On a sample rate out of range.
     """
+    return detect_each(samples, rate_hz, [key], false_alarm=false_alarm)[0]
+
+
+def detect_each(
+    samples: FloatArray,
+    rate_hz: int,
+    keys: Sequence[WatermarkKey],
+    *,
+    false_alarm: float = FALSE_ALARM,
+) -> list[Detection]:
+    """Look for the marks of several keys; most of the work is done once.
+
+    Args:
+        false_alarm: For each key.
+
+    Raises:
+        InvalidParameter: On a sample rate out of range.
+    """
     wave = resample(samples, rate_hz, _RATE_HZ)
     hz = np.arange(LOW_HZ, top_hz(min(rate_hz, _RATE_HZ)) + 1)
-    waves = np.exp(-1j * key.phases(NUM_PHASES)[hz])
-    best, best_start, best_end, num_parts = 0.0, 0, 0, 0
+    peaks = [_Peak(np.exp(-1j * key.phases(NUM_PHASES)[hz])) for key in keys]
+    num_parts = 0
     for first in _starts(math.ceil(len(wave) / _RATE_HZ), _PIECE_S):
         piece = wave[first * _RATE_HZ : (first + _PIECE_S) * _RATE_HZ]
         seconds = _by_second(_match(piece, int(hz[-1])))
         for start, end in _parts(len(seconds)):
             num_parts += 1
-            peak = _peak(seconds[start:end].sum(axis=0), hz, waves)
-            if peak > best:
-                best, best_start, best_end = peak, first + start, first + end
+            spectrum = np.fft.rfft(seconds[start:end].sum(axis=0))[hz]
+            for peak in peaks:
+                peak.look(spectrum, hz, first + start, first + end)
     num_tests = max(1, num_parts) * _OFFSETS * _SIGNS
     threshold = math.sqrt(2 * math.log(num_tests / false_alarm))
     duration_s = len(wave) / _RATE_HZ
-    return Detection(
-        is_marked=best >= threshold,
-        score=best,
-        threshold=threshold,
-        false_alarm=false_alarm,
-        start_s=float(best_start),
-        end_s=min(float(best_end), duration_s),
-    )
+    return [
+        Detection(
+            is_marked=peak.score >= threshold,
+            score=peak.score,
+            threshold=threshold,
+            false_alarm=false_alarm,
+            start_s=float(peak.start_s),
+            end_s=min(float(peak.end_s), duration_s),
+        )
+        for peak in peaks
+    ]
+
+
+class _Peak:
+    """The highest correlation with one carrier so far, and the part it was found in."""
+
+    def __init__(self, waves: _Cells) -> None:
+        """Take the carrier's conjugate, a number of size 1 for each frequency."""
+        self._waves = waves
+        self.score = 0.0
+        self.start_s, self.end_s = 0, 0
+
+    def look(self, spectrum: _Cells, hz: NDArray[np.int64], start_s: int, end_s: int) -> None:
+        """Correlate the folded spectrum of a part, at these frequencies, at all offsets."""
+        deviation = math.sqrt(float(np.sum(np.abs(spectrum) ** 2)) / 2)
+        if deviation < _TINY:
+            return
+        crossed = np.zeros(_OFFSETS // 2 + 1, np.complex128)
+        crossed[hz] = spectrum * self._waves
+        correlations = np.fft.irfft(crossed, _OFFSETS) * (_OFFSETS / 2)
+        score = float(np.abs(correlations).max()) / deviation
+        if score > self.score:
+            self.score, self.start_s, self.end_s = score, start_s, end_s
 
 
 def _starts(length: int, size: int) -> list[int]:
@@ -140,18 +184,6 @@ def _by_second(wave: FloatArray) -> _Doubles:
     """Return float64 [seconds, _RATE_HZ], the last one filled up with silence."""
     padded = np.pad(wave, (0, -len(wave) % _RATE_HZ)).astype(np.float64)
     return padded.reshape(-1, _RATE_HZ)
-
-
-def _peak(folded: _Doubles, hz: NDArray[np.int64], waves: _Cells) -> float:
-    """Return the highest correlation of a folded second with the carrier, over its deviation."""
-    spectrum = np.fft.rfft(folded)[hz]
-    deviation = math.sqrt(float(np.sum(np.abs(spectrum) ** 2)) / 2)
-    if deviation < _TINY:
-        return 0.0
-    crossed = np.zeros(_OFFSETS // 2 + 1, np.complex128)
-    crossed[hz] = spectrum * waves
-    correlations = np.fft.irfft(crossed, _OFFSETS) * (_OFFSETS / 2)
-    return float(np.abs(correlations).max()) / deviation
 
 
 def _match(wave: FloatArray, highest_hz: int) -> FloatArray:
@@ -200,8 +232,10 @@ def _whitening(cells: _Cells, highest_hz: int) -> FloatArray:
     weights = band_weights(hz)
     per_band = weights / weights.sum(axis=1, keepdims=True)
     bands = power @ per_band.T
-    # Between sentences there is next to nothing, and one over that would be all that counts.
-    silent = _SILENT_FACTOR * np.percentile(bands, _LOUD_PERCENTILE, axis=0)
+    # There is next to nothing between sentences, and in the bands that a codec left out: one over
+    # that would be all that counts.
+    loud = np.percentile(bands, _LOUD_PERCENTILE, axis=0)
+    silent = _SILENT_FACTOR * loud + _ABSENT_FACTOR * loud.max()
     around = (_WHITEN_FLOOR * bands + silent.astype(np.float32)) @ weights
     inside = (hz >= LOW_HZ) & (hz <= highest_hz)
     return np.asarray(inside / (power + around + _TINY), np.float32)

@@ -121,13 +121,13 @@ def test_it_waits_for_nothing_and_looks_at_the_past_only() -> None:
 
 
 @pytest.mark.parametrize("rate_hz", [16000, 22050, 24000, 32000, 44100, 48000])
-def test_it_is_28_db_below_the_speech_at_every_rate(rate_hz: int) -> None:
+def test_it_is_29_db_below_the_speech_at_every_rate(rate_hz: int) -> None:
     """And in its band only."""
     speech = voice(5.0, rate_hz)
     samples = marked(speech, rate_hz)
     mark = (samples - speech).astype(np.float64)
     snr_db = 10 * np.log10(np.mean(speech.astype(np.float64) ** 2) / np.mean(mark**2))
-    assert 27 < snr_db < 31
+    assert 28 < snr_db < 32
     power = np.abs(np.fft.rfft(mark)) ** 2
     hz = np.fft.rfftfreq(len(mark), 1 / rate_hz)
     inside = (hz > LOW_HZ - 50) & (hz < HIGH_HZ + 50)
@@ -204,3 +204,13 @@ def test_nothing_is_found_in_nothing() -> None:
         assert (found.is_marked, found.score) == (False, 0.0)
     with pytest.raises(InvalidParameter):
         detect(SPEECH, 12, KEY)
+
+
+def test_bands_that_a_codec_left_out_do_not_count() -> None:
+    """MP3 at 24 kbit/s leaves nothing above 6.5 kHz: weighted up, that hid the mark of some."""
+    file = io.BytesIO()
+    options = {"compression_level": 0.9, "bitrate_mode": "CONSTANT"}
+    soundfile.write(file, MARKED, RATE_HZ, format="MP3", **options)
+    file.seek(0)
+    found = detect(soundfile.read(file, dtype="float32")[0], RATE_HZ, KEY)
+    assert found.is_marked and found.score > 10
