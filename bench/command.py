@@ -22,6 +22,7 @@ BENCHES: Mapping[str, tuple[str, str]] = {
     "report": ("bench.report", "one page of tables and plots out of any results"),
     "rivals": ("bench.rivals.command", "this server and what is installed beside it, in turns"),
     "load": ("bench.transport", "200 listeners: gaps, CPU per message, cancels, a drain"),
+    "watermark": ("bench.watermark", "what the watermark survives, costs, and whether it is heard"),
     "soak": ("bench.soak", "sessions, cancels and cut connections for a long time, all checked"),
     "scheduler": ("bench.scheduler", "simulate many sessions on measured step costs"),
 }
