@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--pack", type=Path, default=BUNDLED / "nano", help="what speaks")
     add("--recordings", type=int, default=8, help="of each language")
-    add("--keys", type=int, default=1000, help="for false alarms, on each recording")
+    add("--keys", type=int, default=300, help="for false alarms, on each recording")
     add("--judge", action="store_true", help="PESQ, STOI, predicted MOS and recogniser too")
     add("--json", type=Path, help="write the result here")
 

@@ -133,9 +133,8 @@ class WatermarkStream:
         assert samples.dtype == np.float32 and samples.ndim == 1
         if not len(samples):
             return samples
-        hop = self._watermark.hop_samples
-        # Hops by the second: one long piece must not need a second copy of the carrier for each.
-        step = max(hop, self._watermark.rate_hz)
+        # By the second: each hop takes a copy of its part of the carrier, 20 times as large.
+        step = self._watermark.rate_hz
         pieces = [self._mark(samples[i : i + step]) for i in range(0, len(samples), step)]
         mark = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
         room = np.maximum(np.float32(0), 1 - np.abs(samples))

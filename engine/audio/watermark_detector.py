@@ -1,7 +1,8 @@
 """Finds the mark of a key in a recording, and says how sure that is.
 
     recording, 16 kHz ── each cell of a spectrogram over its power ── expected gain of the mark
-        ── folded to one second ── correlated with the carrier at all offsets ──> highest peak
+        ── folded to one second, for clocks up to 100 ppm apart ── correlated with the carrier at
+        all offsets ──> highest peak
 
 The first step makes the speech, which is 29 dB louder, as good as white and gives most weight to
 what lies between its harmonics; the second follows from the recording what the embedder did. Both
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 
 from engine.audio.resample import resample
 from engine.audio.watermark import (
+    HIGH_HZ,
     HOP_S,
     LOW_HZ,
     NUM_PHASES,
@@ -45,7 +47,8 @@ FALSE_ALARM = 1e-6  # of a whole recording
 _RATE_HZ = 16000
 _OFFSETS = 2 * _RATE_HZ  # in a second: at one a sample, 7 kHz would lose a third between two
 _SIGNS = 2  # a recording may be upside down
-_PIECE_S = 60  # handled at once; clocks that differ by 20 ppm lose their phase in more
+_PIECE_S = 60  # handled at once; a longer recording is as sure of one as of all
+_CLOCK_DRIFT = 100e-6  # crystals of what plays and of what records may be so far apart
 _SHORTEST_S = 8  # part of a recording that is looked at by itself
 # Sizes and factors from here on were chosen by the peaks of 5 s of nano's speech after Opus, G.711,
 # MP3 and noise: one step to either side of each is worth less than a tenth of them.
@@ -111,16 +114,17 @@ def detect_each(
     wave = resample(samples, rate_hz, _RATE_HZ)
     hz = np.arange(LOW_HZ, top_hz(min(rate_hz, _RATE_HZ)) + 1)
     peaks = [_Peak(np.exp(-1j * key.phases(NUM_PHASES)[hz])) for key in keys]
-    num_parts = 0
+    num_looks = 0
     for first in _starts(math.ceil(len(wave) / _RATE_HZ), _PIECE_S):
         piece = wave[first * _RATE_HZ : (first + _PIECE_S) * _RATE_HZ]
-        seconds = _by_second(_match(piece, int(hz[-1])))
+        seconds = np.fft.rfft(_by_second(_match(piece, int(hz[-1]))), axis=1)[:, hz]
         for start, end in _parts(len(seconds)):
-            num_parts += 1
-            spectrum = np.fft.rfft(seconds[start:end].sum(axis=0))[hz]
-            for peak in peaks:
-                peak.look(spectrum, hz, first + start, first + end)
-    num_tests = max(1, num_parts) * _OFFSETS * _SIGNS
+            for drift in _drifts(end - start):
+                num_looks += 1
+                spectrum = _folded(seconds[start:end], hz, drift)
+                for peak in peaks:
+                    peak.look(spectrum, hz, first + start, first + end)
+    num_tests = max(1, num_looks) * _OFFSETS * _SIGNS
     threshold = math.sqrt(2 * math.log(num_tests / false_alarm))
     duration_s = len(wave) / _RATE_HZ
     return [
@@ -178,6 +182,26 @@ def _parts(num_seconds: int) -> Iterator[tuple[int, int]]:
         for start in _starts(num_seconds, size):
             yield start, start + size
         size *= 2
+
+
+def _drifts(num_seconds: int) -> Iterator[float]:
+    """Yield the differences of clocks to try, seconds a second.
+
+    They are as dense as it takes for the highest frequency to be a quarter of a turn off at most,
+    in the first and the last second.
+    """
+    step = 1 / (HIGH_HZ * num_seconds)
+    most = int(_CLOCK_DRIFT / step)
+    yield from (step * number for number in range(-most, most + 1))
+
+
+def _folded(seconds: _Cells, hz: NDArray[np.int64], drift: float) -> _Cells:
+    """Return the sum of the spectra [seconds, frequencies], each turned back by its drift."""
+    turn = np.exp(2j * np.pi * drift * hz)
+    total: _Cells = seconds[-1]
+    for spectrum in seconds[-2::-1]:
+        total = total * turn + spectrum
+    return total
 
 
 def _by_second(wave: FloatArray) -> _Doubles:
