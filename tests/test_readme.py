@@ -32,6 +32,7 @@ CHECKS = {
     '-> {"type":"text"': "test_protocol_on_one_screen_is_the_protocol",
     "from clients.stream_client": "test_readme_snippets",
     "pip install -e '.[dev]' && pytest": ".ci/run does it, see test_ci_does_what_the_page_says",
+    "sovits-live watermark new-key": "test_readme_snippets",
 }
 FOLDER_PAGES = sorted(
     str(path.relative_to(ROOT))

@@ -204,6 +204,18 @@ async def stream(reader: Reader) -> None:
     assert kinds.count("AudioPacket") > 10 and kinds[-1] == "ContextDone"
 
 
+def test_mark_and_detect(reader: Reader) -> None:
+    """What the server with a key speaks is found in an MP3 of it, and exits with 0."""
+    make, serve, detect = block_with("README.md", "sovits-live watermark new-key").commands
+    reader.run(make)
+    with reader.serving(serve) as log:
+        assert "watermark of your key" in log.read_text()
+        reader.run('sovits-live say "Good morning, and welcome to all of you." --out marked.wav')
+    samples, rate_hz = soundfile.read(reader.folder / "marked.wav")
+    soundfile.write(reader.folder / "recording.mp3", samples, rate_hz)
+    assert "recording.mp3: marked with this key" in reader.run(detect)
+
+
 def test_use_your_own_weights(reader: Reader, fixtures_dir: Path) -> None:
     """Files in the official format are imported, exported and served."""
     request = tiny_request(fixtures_dir, reader.folder / "official", "v2")

@@ -84,7 +84,14 @@ class BandMeter:
 
 
 class Watermark:
-    """The carrier of one key at one sample rate; all streams of a server share it."""
+    """The carrier of one key at one sample rate; all streams of a server share it.
+
+    Attributes:
+        hop_samples: How often gains are measured; between, they change in a straight line.
+        carriers: float32 [hops of a second, NUM_BANDS, hop_samples]; in sum, power 1 per hertz.
+        rise: float32 [hop_samples], the way from the last gain to the next, 0 to 1.
+        strength: Amplitude of the mark over that of the speech.
+    """
 
     def __init__(self, key: WatermarkKey, rate_hz: int) -> None:
         """Make it: 2 MB and some milliseconds at 24 kHz."""
@@ -100,7 +107,7 @@ class Watermark:
         self.strength = np.float32(10 ** (_STRENGTH_DB / 20))
 
     def _carriers(self, key: WatermarkKey) -> FloatArray:
-        """Return float32 [hops of a second, NUM_BANDS, hop_samples], power 1 per hertz in sum."""
+        """Return `carriers`."""
         hz = np.arange(LOW_HZ, top_hz(self.rate_hz) + 1)
         spectra = np.zeros((NUM_BANDS, self.rate_hz // 2 + 1), np.complex128)
         waves = np.exp(1j * key.phases(NUM_PHASES)[hz]) * (self.rate_hz / np.sqrt(2))
