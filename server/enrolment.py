@@ -106,7 +106,9 @@ class Enroller:
             text = "audio could not be decoded within the limits of time and memory"
             raise ClientError("bad_reference", text)
         if status != 0 or not out:
-            logger.error("enrolment failed", extra={"stderr": errors[-2000:].decode("replace")})
+            logger.error(
+                "enrolment failed", extra={"stderr": errors[-2000:].decode(errors="replace")}
+            )
             raise RuntimeError("the enrolment process failed")
         answer: dict[str, Any] = json.loads(out.splitlines()[-1])
         if "error" in answer:

@@ -31,10 +31,12 @@ async def test_a_process_that_is_killed_is_the_recordings_fault() -> None:
     assert refused.value.code == "bad_reference"
 
 
-async def test_a_bug_in_the_process_is_internal() -> None:
-    """Nothing of its traceback reaches the client."""
+async def test_a_bug_in_the_process_is_internal(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing of its traceback reaches the client; the log has it, whatever bytes it holds."""
+    code = r"sys.stderr.buffer.write(b'trace\xff'); raise SystemExit(3)"
     with pytest.raises(RuntimeError, match="^the enrolment process failed$"):
-        await scripted("raise SystemExit(3)").enrol(JOB, b"")
+        await scripted(code).enrol(JOB, b"")
+    assert caplog.records[-1].__dict__["stderr"] == "trace\ufffd"
 
 
 async def test_one_at_a_time_and_few_may_wait() -> None:
