@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,6 +15,7 @@ from engine.errors import Overloaded, SovitsError
 from server import messages
 from server.access import admit, check_page, credential
 from server.admission import Guest
+from server.dialects.common import json_body
 from server.dialects.routes import add_dialects
 from server.errors import ClientError, error_code
 from server.handshake import new_socket, offered_protocols, tune, with_query
@@ -27,7 +27,7 @@ from server.session import Session, SessionOptions
 from server.settings import Settings
 from server.tokens import TTL, Grant
 from server.voice_routes import VoiceRoutes, voice_body
-from server.wire import decode
+from server.wire import WireError, decode
 
 logger = logging.getLogger(__name__)
 
@@ -188,10 +188,10 @@ async def serve_tokens(request: web.Request) -> web.Response:
     runtime = request.app[RUNTIME]
     holder = runtime.keys.holder(credential(request))
     check_page(request, runtime)  # one of another site must not mint for its visitor
-    text = await request.text()
+    body = await json_body(request)
     try:
-        wanted = decode(TokenRequest, json.loads(text) if text.strip() else {}, strict=True)
-    except ValueError as error:
+        wanted = decode(TokenRequest, body, strict=True)
+    except WireError as error:
         raise ClientError("bad_message", str(error)) from None
     if wanted.voice is not None and wanted.voice not in runtime.engine.voices:
         raise ClientError("voice_not_found", f"voice is {wanted.voice!r}")

@@ -80,8 +80,8 @@ async def json_body(request: web.Request) -> Mapping[str, Any]:
         ClientError: bad_json or bad_message.
     """
     try:
-        body = json.loads(await request.text() or "{}")
-    except (ValueError, RecursionError):
+        body = json.loads((await request.text()).strip() or "{}")
+    except (ValueError, RecursionError, LookupError):  # the last: a charset nobody knows
         raise ClientError("bad_json", "the body is not JSON") from None
     if not isinstance(body, dict):
         raise ClientError("bad_message", "the body is not a JSON object")

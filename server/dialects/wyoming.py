@@ -33,6 +33,8 @@ _RATE_HZ = 24000
 _MAX_LINE_BYTES = 64 * 1024
 _MAX_DATA_BYTES = 256 * 1024
 _IDLE_S = 300.0
+# What a message that is none raises while it is taken apart, and one that does not come.
+_NONSENSE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, TimeoutError)
 _FORMAT = {"rate": _RATE_HZ, "width": 2, "channels": 1}
 
 
@@ -237,7 +239,7 @@ class _Connection:
                     data |= json.loads(await self._reader.readexactly(length))
                 payload = await self._reader.readexactly(payload_length)
                 return Event(str(head["type"]), data, payload)
-        except (ValueError, KeyError, TypeError, AttributeError, TimeoutError) as error:
+        except _NONSENSE as error:
             logger.info("wyoming message refused", extra={"reason": type(error).__name__})
             return None
         except (ConnectionError, asyncio.IncompleteReadError):

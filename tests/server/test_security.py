@@ -244,6 +244,8 @@ async def test_tokens_are_bought_with_a_key_and_used_once(
         for bad in ({"ttl_s": 600}, {"ttl": 1}, [], {"voice": 5}):
             async with http.post(f"{live.http}/v1/tokens", json=bad, headers=KEYS) as response:
                 assert response.status == 400
+        async with http.post(f"{live.http}/v1/tokens", data="[" * 99_999, headers=KEYS) as response:
+            assert response.status == 400
         async with http.post(
             f"{live.http}/v1/tokens", json={"voice": "zoe"}, headers=KEYS
         ) as response:

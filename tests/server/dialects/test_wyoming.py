@@ -132,9 +132,23 @@ async def test_a_client_that_hangs_up_frees_the_engine() -> None:
         assert not live.engine.active and not live.runtime.admission.num_contexts
 
 
-@pytest.mark.parametrize("line", [b"{\n", b"[]\n", b'{"type":"x","data_length":99999999}\n'])
+@pytest.mark.parametrize(
+    "line",
+    [b"{\n", b"[]\n", b'{"type":"x","data_length":99999999}\n', b"[" * 60_000 + b"\n"],
+    ids=["half", "list", "long", "deep"],
+)
 async def test_nonsense_ends_the_connection(line: bytes) -> None:
     """Nothing of it is guessed at, nothing is allocated for it."""
     async with wyoming() as (_, client):
         client.writer.write(line)
         assert await asyncio.wait_for(client.reader.read(), _PATIENCE_S) == b""
+
+
+async def test_nonsense_between_chunks_frees_the_engine() -> None:
+    """Brackets as deep as a line is long: nobody is left waiting for the rest of the text."""
+    async with wyoming() as (live, client):
+        await client.send("synthesize-start")
+        await client.send("synthesize-chunk", {"text": "abcdefgh"})
+        client.writer.write(b"[" * 60_000 + b"\n")
+        await client.until("synthesize-stopped")
+        assert not live.engine.active and not live.runtime.admission.num_contexts
