@@ -22,7 +22,7 @@ from server import messages
 from server.admission import Admission
 from server.errors import ClientError, error_code
 from server.events import CancelRequested
-from server.frames import AudioPacket
+from server.frames import CLOCK_PER_MS, AudioPacket
 from server.messages import (
     ContextCancelled,
     ContextDone,
@@ -36,8 +36,6 @@ from server.services import Services
 from server.settings import Settings
 from server.text_intake import TextIntake
 from server.utterance import Utterance
-
-_CLOCK_PER_MS = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +198,7 @@ class Context:
         """Note how far the listener has been given the audio."""
         self._taken = Sent(last.seq, last.pts + last.duration)
         if self._options.is_unpaced:
-            self._utterance.ack(self._taken.pts_end / _CLOCK_PER_MS, None)
+            self._utterance.ack(self._taken.pts_end / CLOCK_PER_MS, None)
 
     # --- Sink -------------------------------------------------------------------------------------
 

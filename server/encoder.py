@@ -22,7 +22,8 @@ from engine.audio.watermark import WatermarkStream
 from engine.errors import InvalidParameter
 from engine.types import FloatArray
 from server import g711
-from server.opus import OPUS_HZ, OpusEncoder, OpusOptions
+from server.frames import CLOCK_HZ
+from server.opus import OpusEncoder, OpusOptions
 
 _INT16_FULL_SCALE = 32767
 _G711_HZ = 8000
@@ -102,13 +103,13 @@ class AudioEncoder:
     @property
     def position48(self) -> int:
         """Where the next sample given to `encode` will be on the 48 kHz clock."""
-        return resampled_length(self._num_source, self.source_hz, OPUS_HZ)
+        return resampled_length(self._num_source, self.source_hz, CLOCK_HZ)
 
     @property
     def total_samples48(self) -> int:
         """The exact length of what was given; for Opus, of what is left after trimming."""
         coded = resampled_length(self._num_source, self.source_hz, self.rate_hz)
-        return resampled_length(coded, self.rate_hz, OPUS_HZ)
+        return resampled_length(coded, self.rate_hz, CLOCK_HZ)
 
     def encode(self, samples: FloatArray) -> list[EncodedPacket]:
         """Take float32 [N] at the source rate and return the packets that are full.
@@ -120,10 +121,6 @@ class AudioEncoder:
         if self._watermark is not None:
             samples = self._watermark.process(samples)
         return self._frames(self._resampler.process(samples))
-
-    def silence(self, duration_ms: int) -> list[EncodedPacket]:
-        """Append silence, such as the pause after a sentence."""
-        return self.encode(np.zeros(self.source_hz * duration_ms // 1000, np.float32))
 
     def finish(self) -> list[EncodedPacket]:
         """Return the rest of the stream."""
@@ -165,9 +162,9 @@ class AudioEncoder:
         ]
 
     def _packet(self, payload: bytes, num_samples: int, *, is_silence: bool) -> EncodedPacket:
-        start = resampled_length(self._num_coded, self.rate_hz, OPUS_HZ)
+        start = resampled_length(self._num_coded, self.rate_hz, CLOCK_HZ)
         self._num_coded += num_samples
-        end = resampled_length(self._num_coded, self.rate_hz, OPUS_HZ)
+        end = resampled_length(self._num_coded, self.rate_hz, CLOCK_HZ)
         return EncodedPacket(payload, start, end - start, is_silence)
 
 

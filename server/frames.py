@@ -22,6 +22,7 @@ from enum import IntFlag
 
 VERSION = 1
 CLOCK_HZ = 48000  # of every pts and duration, whatever the codec's rate
+CLOCK_PER_MS = CLOCK_HZ // 1000
 _HEADER = struct.Struct(">BBHIIHH")
 HEADER_BYTES = _HEADER.size
 

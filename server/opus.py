@@ -7,7 +7,6 @@ encoder belongs to one context and is never reset within it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -15,19 +14,14 @@ import numpy as np
 from engine.errors import InvalidParameter
 from engine.types import FloatArray
 from server import libopus
+from server.frames import CLOCK_HZ
+from server.settings import SAMPLE_RATES_HZ
 
-RATES_HZ = (8000, 12000, 16000, 24000, 48000)
+RATES_HZ = SAMPLE_RATES_HZ["opus"]
 FRAME_MS = (10, 20, 40, 60)
-OPUS_HZ = 48000  # the clock of pre-skip and of lengths, whatever the encoder's rate
+_APPLICATION_AUDIO = 2049  # OPUS_APPLICATION_AUDIO, opus_defines.h
 _SIGNAL_VOICE = 3001  # OPUS_SIGNAL_VOICE, opus_defines.h
 _MAX_PACKET_BYTES = 1275 * 3 + 7  # RFC 6716 section 3.2: three frames of 20 ms in one packet
-
-
-class Application(Enum):
-    """What the encoder is tuned for; values of opus_defines.h."""
-
-    AUDIO = 2049
-    VOIP = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +36,6 @@ class OpusOptions:
     rate_hz: int = 24000
     frame_ms: int = 20
     bitrate: int = 32000
-    application: Application = Application.AUDIO
     complexity: int = 5
 
     def __post_init__(self) -> None:
@@ -72,7 +65,7 @@ class OpusEncoder:
         opuslib = libopus.load()
         api = opuslib.api
         self._encode = api.encoder.encode_float
-        self._encoder: Any = opuslib.Encoder(options.rate_hz, 1, options.application.value)
+        self._encoder: Any = opuslib.Encoder(options.rate_hz, 1, _APPLICATION_AUDIO)
         self._state = self._encoder.encoder_state
         # Not the properties of opuslib.Encoder: that of inband_fec raises TypeError (3.0.1). FEC
         # repairs lost packets and TCP loses none; DTX would break the even cadence of packets.
@@ -87,7 +80,7 @@ class OpusEncoder:
             api.encoder.encoder_ctl(self._state, request, value)
         self.frame_samples = options.rate_hz * options.frame_ms // 1000
         self.lookahead_samples = int(api.encoder.encoder_ctl(self._state, api.ctl.get_lookahead))
-        self.pre_skip48 = self.lookahead_samples * OPUS_HZ // options.rate_hz
+        self.pre_skip48 = self.lookahead_samples * CLOCK_HZ // options.rate_hz
 
     def encode(self, frame: FloatArray) -> bytes:
         """Return the packet of one frame, float32 [frame_samples] in [-1, 1]."""

@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from server.frames import AudioPacket, Flags, pack_batch
+from server.frames import CLOCK_HZ, AudioPacket, Flags, pack_batch
 
 SESSION = 0  # no context has this alias
-KEPT_SAMPLES = 10 * 48000  # of what was taken, for a client that comes back
+KEPT_SAMPLES = 10 * CLOCK_HZ  # of what was taken, for a client that comes back
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ SAMPLE_RATES_HZ: dict[str, tuple[int, ...]] = {
     "alaw": (8000,),
 }
 _USUAL_RATE_HZ = {"opus": 24000, "pcm_s16le": 24000, "mulaw": 8000, "alaw": 8000}
-LANGUAGES = ("zh", "en", "ja", "ko", "yue", "auto")
 Id = Annotated[str, Length(1, 64)]
 
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from engine.types import AudioChunk, FloatArray
-from server.frames import CLOCK_HZ
+from server.frames import CLOCK_HZ, CLOCK_PER_MS
 from server.messages import TimingEvent
 from server.settings import Timing
 from server.transcript import SentenceTimes, Span
@@ -21,7 +21,6 @@ from server.visemes import SILENCE, viseme
 
 _RMS_WINDOW_S = 0.02
 _MIN_DB, _MAX_DB = -96, 0
-_MS = CLOCK_HZ // 1000
 _T = TypeVar("_T")
 
 
@@ -90,9 +89,7 @@ class TimingTrack:
     def _phoneme_rows(
         phonemes: list[tuple[str, Span]],
     ) -> tuple[tuple[str, int, int, int, int], ...]:
-        return tuple(
-            (symbol, s.start, s.end, s.begins // _MS, s.ends // _MS) for symbol, s in phonemes
-        )
+        return tuple((symbol, s.start, s.end, _ms(s.begins), _ms(s.ends)) for symbol, s in phonemes)
 
     def _visemes(self, phonemes: list[tuple[str, Span]]) -> tuple[tuple[str, int], ...]:
         """Return the changes of shape; the sentence's end closes the mouth."""
@@ -100,15 +97,15 @@ class TimingTrack:
         for symbol, span in phonemes:
             shape = viseme(symbol)
             if shape != self._last_viseme and span.ends > span.begins:
-                changes.append((shape, span.begins // _MS))
+                changes.append((shape, _ms(span.begins)))
                 self._last_viseme = shape
         if self._times.is_complete and self._last_viseme not in ("", SILENCE):
-            changes.append((SILENCE, phonemes[-1][1].ends // _MS if phonemes else self._end_ms()))
+            changes.append((SILENCE, _ms(phonemes[-1][1].ends) if phonemes else self._end_ms()))
             self._last_viseme = SILENCE
         return tuple(changes)
 
     def _end_ms(self) -> int:
-        return self._times.pts_end // _MS
+        return _ms(self._times.pts_end)
 
     def _rms(self, chunk: AudioChunk) -> tuple[int, ...]:
         window = round(chunk.sample_rate_hz * _RMS_WINDOW_S)
@@ -128,8 +125,12 @@ def loudness_db(windows: FloatArray) -> tuple[int, ...]:
     return tuple(int(v) for v in np.clip(np.rint(level), _MIN_DB, _MAX_DB))
 
 
+def _ms(samples48: int) -> int:
+    return samples48 // CLOCK_PER_MS
+
+
 def _rows(spans: Sequence[Span]) -> tuple[tuple[int, int, int, int], ...]:
-    return tuple((s.start, s.end, s.begins // _MS, s.ends // _MS) for s in spans)
+    return tuple((s.start, s.end, _ms(s.begins), _ms(s.ends)) for s in spans)
 
 
 def _chars(words: Sequence[Span]) -> list[Span]:

@@ -10,11 +10,6 @@ from __future__ import annotations
 from functools import cache
 
 SILENCE = "sil"
-VISEMES = (
-    SILENCE,
-    *("PP", "FF", "TH", "DD", "kk", "CH", "SS", "nn", "RR"),
-    *("aa", "E", "ih", "oh", "ou"),
-)
 
 # Shape: the symbols that have it, without tones and stress.
 _SHAPES = {

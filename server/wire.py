@@ -1,4 +1,4 @@
-"""Dataclasses as JSON, strictly: decode with typed errors, encode, describe as JSON Schema.
+"""Dataclasses as JSON, strictly: decode with typed errors, encode.
 
 A field's annotation is the whole rule: `str`, `bool`, `int`, `float`, `Literal[...]`, `X | None`,
 `tuple[X, ...]`, `dict[str, X]`, another dataclass, and `Annotated[X, Range(...)]` or

@@ -5,23 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from server.context import Context
+from server.frames import CLOCK_PER_MS
 from server.messages import SegmentDone, SegmentStarted, TimingEvent
-
-_CLOCK_PER_MS = 48
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Consecutive characters; times are milliseconds from `base_ms`.
-
-    Attributes:
-        base_ms: Where the run begins in the context.
-    """
+    """Consecutive characters; times are milliseconds from where `Aligner` counts from."""
 
     chars: tuple[str, ...]
     starts_ms: tuple[int, ...]
     durations_ms: tuple[int, ...]
-    base_ms: int
 
 
 class Aligner:
@@ -55,7 +49,7 @@ class Aligner:
                     self._fill(start, begins)
                     self._add(end, ends)
             case SegmentDone():
-                self._fill(self._segment_end, event.pts_end // _CLOCK_PER_MS)
+                self._fill(self._segment_end, event.pts_end // CLOCK_PER_MS)
 
     def take(self) -> Run | None:
         """Return what was noted since the last call, None if that is nothing."""
@@ -67,7 +61,6 @@ class Aligner:
             tuple(char for char, _, _ in rows),
             tuple(begins - offset for _, begins, _ in rows),
             tuple(ends - begins for _, begins, ends in rows),
-            self._base_ms,
         )
         self._base_ms = self._ms
         return run

@@ -220,8 +220,8 @@ def _settings(runtime: Runtime, query: Mapping[str, str]) -> Settings:
     try:
         speed = float(query.get("speed", settings.speed))
     except ValueError:
-        valid = "a number"
-        raise ClientError("bad_message", f"speed is {query['speed']!r:.40}, {valid}") from None
+        text = f"speed is {query['speed']!r:.40}, valid: a number"
+        raise ClientError("bad_message", text) from None
     return replace(settings, speed=clamp_speed(speed))
 
 

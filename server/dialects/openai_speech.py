@@ -41,7 +41,7 @@ from server.settings import Settings
 ROUTE = "openai"
 _RATE_HZ = 24000  # what this API's pcm is
 _MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
-_FORMATS = ("mp3", "opus", "aac", "flac", "wav", "pcm")
+_FORMATS = ("mp3", "opus", "flac", "wav", "pcm")
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -131,7 +131,7 @@ class OpenAISpeech:
                 return flac_target(_RATE_HZ)
             case "aac" if self._runtime.config.dialects.missing_format == "ogg":
                 return ogg_target()  # and its Content-Type says so
-        valid = ", ".join(n for n in _FORMATS if n != "aac")
+        valid = ", ".join(_FORMATS)
         raise ClientError("bad_message", f"response_format is {name!r:.40}, valid: {valid}")
 
     async def _send_events(

@@ -86,7 +86,6 @@ class Connection:
         self._clock = runtime.services.clock
         self._started_s = self._active_s = self._clock()
         self._num_chars = 0
-        self._writing_since_s: float | None = None
         self._closes_when_idle: tuple[int, str] | None = None
         self._is_hanging_up = False
         self._hung_up = asyncio.Event()
@@ -291,7 +290,6 @@ async def serve_socket(
     make_dialect: Callable[[Connection], Dialect],
     *,
     route: str,
-    headers: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
     """Upgrade a request and serve it; every refusal comes before the upgrade.
 
@@ -304,8 +302,7 @@ async def serve_socket(
         ws = new_socket(_MAX_WS_BYTES)
         connection = Connection(runtime, caller, request, ws, route=route)
         dialect = make_dialect(connection)
-        for name, value in {"X-Request-Id": connection.id, **(headers or {})}.items():
-            ws.headers[name] = value
+        ws.headers["X-Request-Id"] = connection.id
         await ws.prepare(request)
         tune(request.transport)
         with runtime.hosting(connection):

@@ -37,6 +37,10 @@ def speechlike(num_samples: int, rate_hz: int = 32000) -> FloatArray:
     return (0.3 * wave * (1 + np.sin(2 * np.pi * 3 * t)) / 2).astype(np.float32)
 
 
+def silence(duration_ms: int, rate_hz: int) -> FloatArray:
+    return np.zeros(rate_hz * duration_ms // 1000, np.float32)
+
+
 def encode_in_pieces(
     encoder: AudioEncoder, samples: FloatArray, sizes: list[int]
 ) -> list[EncodedPacket]:
@@ -71,7 +75,7 @@ def test_decoded_length_is_tokens_and_pauses(codec: Codec, rate_hz: int, source_
     for tokens, pause_ms in ((1, 150), (7, 0), (13, 317), (2, 350)):
         packets += encoder.encode(speechlike(tokens * source_hz // 25, source_hz))
         num_tokens, pauses_ms = num_tokens + tokens, pauses_ms + pause_ms
-        packets += encoder.silence(pause_ms)
+        packets += encoder.encode(silence(pause_ms, source_hz))
     packets += encoder.finish()
     length_ms = num_tokens * 40 + pauses_ms
     assert encoder.position48 == length_ms * 48
@@ -147,14 +151,14 @@ def test_position_is_where_the_next_sentence_starts() -> None:
     encoder = AudioEncoder(Codec.OPUS, source_hz=32000, rate_hz=24000)
     encoder.encode(speechlike(1280))
     assert encoder.position48 == 1920
-    encoder.silence(150)
+    encoder.encode(silence(150, 32000))
     assert encoder.position48 == 1920 + 7200
 
 
 def test_silence_is_marked() -> None:
     """Packets of nothing but zeros say so."""
     encoder = AudioEncoder(Codec.PCM_S16LE, source_hz=24000, rate_hz=24000)
-    packets = encoder.encode(speechlike(480, 24000)) + encoder.silence(40)
+    packets = encoder.encode(speechlike(480, 24000)) + encoder.encode(silence(40, 24000))
     assert [packet.is_silence for packet in packets] == [False, True, True]
 
 
