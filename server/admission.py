@@ -56,8 +56,7 @@ class Keys:
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except OSError as error:
-            text = f"server.keys_file {path} cannot be read: {error.strerror}"
-            raise ConfigError(text) from None
+            raise ConfigError(f"keys file {path} cannot be read: {error.strerror}") from None
         names: dict[str, str] = {}
         allowances: dict[str, Allowance] = {}
         for number, line in enumerate(lines, 1):
@@ -73,7 +72,7 @@ class Keys:
                 raise ConfigError(f"{path}:{number}: {error}") from None
             names[digest] = fields[0]
         if not names:
-            raise ConfigError(f"server.keys_file {path} holds no key")
+            raise ConfigError(f"keys file {path} holds no key")
         return cls(names, allowances)
 
     @property

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Annotated
 
 from aiohttp import hdrs, web
 
-from engine.errors import Overloaded, SovitsError
 from server import messages
-from server.access import admit, check_page, credential
-from server.admission import Guest
-from server.dialects.common import json_body
+from server.access import check_page, credential
+from server.dialects.common import Caller, admitted, json_body
+from server.dialects.problems import Handler, Problem, problem_of, request_id_of, response
 from server.dialects.routes import add_dialects
-from server.errors import ClientError, error_code
+from server.errors import ClientError
 from server.handshake import new_socket, offered_protocols, tune, with_query
 from server.link import Link
 from server.metrics import CONTENT_TYPE
@@ -25,23 +22,18 @@ from server.page import add_page
 from server.runtime import Runtime
 from server.session import Session, SessionOptions
 from server.settings import Settings
-from server.tokens import TTL, Grant
+from server.tokens import TTL
 from server.voice_routes import VoiceRoutes, voice_body
 from server.wire import WireError, decode
 
-logger = logging.getLogger(__name__)
-
 RUNTIME = web.AppKey("runtime", Runtime)
 
-_RETRY_AFTER_S = 1
 _MAX_LAG_S = 1.0
 # Above the protocol's own limit, so that a message that is too long gets its answer in-band and
 # the other contexts of the session go on; beyond this the library closes with 1009.
 MAX_WS_BYTES = 2 * 1024 * 1024
 _MAX_BODY_BYTES = 1024 * 1024
 _SHUTDOWN_TIMEOUT_S = 2.0  # for handlers that still run when everything is drained
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def create_app(runtime: Runtime) -> web.Application:
@@ -83,7 +75,7 @@ def make_runner(runtime: Runtime) -> web.AppRunner:
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn what a handler raises into JSON with code, message and request id."""
-    request_id = request.headers.get("X-Request-Id", "")[:64] or uuid.uuid4().hex[:16]
+    request_id = request_id_of(request)
     try:
         return await handler(request)
     except web.HTTPException as error:
@@ -94,47 +86,29 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         if isinstance(error, web.HTTPMethodNotAllowed) and error.allowed_methods <= {"OPTIONS"}:
             status = 404
         code = {404: "not_found", 405: "method_not_allowed"}.get(status, "bad_message")
-        answer = _error(status, code, HTTPStatus(status).phrase, request_id)
+        answer = _error(Problem(status, code, HTTPStatus(status).phrase, request_id))
         if hdrs.ALLOW in error.headers:
             answer.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
         return answer
-    except ClientError as error:
-        request.app[RUNTIME].metrics.errors.labels(error.code).inc()
-        status, retry_s = error_code(error.code).status, error.retry_after_s
-        return _error(status, error.code, error.message, request_id, retry_s=retry_s)
-    except SovitsError as error:
-        entry = error_code(error.code)
-        retry_s = error.retry_after_ms / 1000 if isinstance(error, Overloaded) else None
-        return _error(entry.status, entry.code, str(error), request_id, retry_s=retry_s)
-    except Exception:
-        logger.exception("request failed", extra={"request_id": request_id, "path": request.path})
-        return _error(500, "internal", f"the server's log has it as {request_id}", request_id)
+    except Exception as error:
+        if isinstance(error, ClientError):
+            request.app[RUNTIME].metrics.errors.labels(error.code).inc()
+        return _error(problem_of(error, request_id=request_id, path=request.path))
 
 
-def _error(
-    status: int, code: str, message: str, request_id: str, *, retry_s: float | None = None
-) -> web.Response:
-    body = {"error": {"code": code, "message": message, "request_id": request_id}}
-    headers = {"X-Request-Id": request_id}
-    if status in (429, 503):
-        headers[hdrs.RETRY_AFTER] = str(max(_RETRY_AFTER_S, round(retry_s or 0)))
-    if status == 401:
-        headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
-    return web.json_response(body, status=status, headers=headers)
+def _error(problem: Problem) -> web.Response:
+    body = {"code": problem.code, "message": problem.message, "request_id": problem.request_id}
+    return response(problem, {"error": body})
 
 
 async def serve_native(request: web.Request) -> web.StreamResponse:
     """Serve `/v1/tts/ws`; every refusal comes before the upgrade."""
     runtime = request.app[RUNTIME]
-    grant = admit(request, runtime)
-    account = runtime.accounts.of(grant.holder)
-    guest = Guest(request.remote or "", grant.holder, account.allowance.connections)
-    runtime.admission.enter(guest)
-    try:
-        check = _check_for(grant, runtime)
-        defaults = with_query(request, account.lowered(runtime.defaults()))
-        if grant.voice is not None:
-            defaults = replace(defaults, voice=grant.voice)
+    with admitted(request, runtime) as caller:
+        check = _check_for(caller, runtime)
+        defaults = with_query(request, caller.account.lowered(runtime.defaults()))
+        if caller.voice is not None:
+            defaults = replace(defaults, voice=caller.voice)
         if request.query:
             check(defaults)
         is_ours = messages.PROTOCOL in offered_protocols(request)
@@ -145,7 +119,7 @@ async def serve_native(request: web.Request) -> web.StreamResponse:
             defaults,
             check,
             runtime.ready_message,
-            account,
+            caller.account,
             runtime.parking,
             "" if is_ours else f"no subprotocol was agreed on; this is {messages.PROTOCOL}",
         )
@@ -157,18 +131,14 @@ async def serve_native(request: web.Request) -> web.StreamResponse:
         with runtime.hosting(session):
             await session.run()
         return ws
-    finally:
-        runtime.admission.leave(guest)
 
 
-def _check_for(grant: Grant, runtime: Runtime) -> Callable[[Settings], None]:
+def _check_for(caller: Caller, runtime: Runtime) -> Callable[[Settings], None]:
     """Return the check of settings for who was admitted."""
 
     def check(settings: Settings) -> None:
-        if grant.voice is not None and settings.voice != grant.voice:
-            text = f"voice is {settings.voice!r}, the token is for {grant.voice!r}"
-            raise ClientError("forbidden_voice", text)
-        runtime.accounts.of(grant.holder).check(settings)
+        caller.check_voice(settings)
+        caller.account.check(settings)
         runtime.check(settings)
 
     return check

@@ -55,6 +55,16 @@ class Caller:
     account: Account
     voice: str | None
 
+    def check_voice(self, settings: Settings) -> None:
+        """Refuse another voice than the token's.
+
+        Raises:
+            ClientError: forbidden_voice.
+        """
+        if self.voice is not None and settings.voice != self.voice:
+            text = f"voice is {settings.voice!r}, the token is for {self.voice!r}"
+            raise ClientError("forbidden_voice", text)
+
 
 @contextmanager
 def admitted(request: web.Request, runtime: Runtime) -> Iterator[Caller]:
@@ -108,9 +118,7 @@ def context_for(
         ClientError: Settings that cannot be served.
     """
     check_format(settings.format)
-    if caller.voice is not None and settings.voice != caller.voice:
-        text = f"voice is {settings.voice!r}, the token is for {caller.voice!r}"
-        raise ClientError("forbidden_voice", text)
+    caller.check_voice(settings)
     settings = caller.account.lowered(settings)
     runtime.check(settings)
     limit = runtime.config.server.limits.max_buffer_chars

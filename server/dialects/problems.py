@@ -1,4 +1,4 @@
-"""What goes wrong in a request, in one form that each dialect writes in its own."""
+"""What goes wrong in a request, in one form that every route writes in its own words."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def answering(render: Render) -> Callable[[Handler], Handler]:
             try:
                 return await handler(request)
             except Exception as error:
-                problem = problem_of(error, request_id=request_id_of(request))
+                problem = problem_of(error, request_id=request_id_of(request), path=request.path)
                 if isinstance(error, web.HTTPException) and error.status < 400:
                     raise
                 return response(problem, render(problem))
@@ -72,7 +72,7 @@ def request_id_of(request: web.Request) -> str:
     return request.headers.get("X-Request-Id", "")[:64] or uuid.uuid4().hex[:16]
 
 
-def problem_of(error: BaseException, *, request_id: str = "") -> Problem:
+def problem_of(error: BaseException, *, request_id: str = "", path: str = "") -> Problem:
     """Return an exception as a problem; one that is a bug of ours is logged."""
     request_id = request_id or uuid.uuid4().hex[:16]
     match error:
@@ -88,7 +88,8 @@ def problem_of(error: BaseException, *, request_id: str = "") -> Problem:
         case web.HTTPException():
             code = "text_too_long" if error.status == 413 else "bad_message"
             return Problem(error.status, code, error.reason, request_id)
-    logger.error("request failed", exc_info=error, extra={"request_id": request_id})
+    fields = {"request_id": request_id, "path": path}
+    logger.error("request failed", exc_info=error, extra=fields)
     return Problem(500, "internal", f"the server's log has it as {request_id}", request_id)
 
 
