@@ -178,9 +178,8 @@ class VoiceRoutes:
 
     async def _list_packs(self, request: web.Request) -> web.Response:
         self.require_admin(request)
-        folder = configuration.paths(self._runtime.config.engine).packs_dir
-        names = sorted(p.parent.name for p in folder.glob("*/pack.json")) if folder else []
         self._runtime.admission.check_open()
+        names = configuration.paths(self._runtime.config.engine).pack_names()
         return web.json_response({"packs": names, "in_use": self._runtime.engine.info.pack})
 
     def _info(self, voice: str) -> VoiceInfo:

@@ -37,6 +37,7 @@ from server.settings import SAMPLE_RATES_HZ, Format, Settings
 
 ROUTE = "deepgram"
 _IDLE_S = 300.0
+_MAX_TURNS = 100  # that wait; an empty one costs memory too
 _RATE_HZ = 24000
 _MP3_RATE_HZ, _MP3_BITRATE = 22050, 48_000  # this service's own
 
@@ -142,8 +143,15 @@ class _Socket:
         await self._connection.send(message)
 
     def _last(self) -> _Turn:
-        """Return the turn that text goes to."""
+        """Return the turn that text goes to.
+
+        Raises:
+            ClientError: buffer_full, if another turn would be one too many.
+        """
         if not self._turns or self._turns[-1].is_flushed:
+            if len(self._turns) >= _MAX_TURNS:
+                message = f"{len(self._turns)} turns wait to be spoken, valid: up to {_MAX_TURNS}"
+                raise ClientError("buffer_full", message)
             self._turns.append(_Turn())
         return self._turns[-1]
 

@@ -233,9 +233,15 @@ async def test_uploads_are_refused_before_anything_is_decoded(
             assert word in (await answer.json())["error"]["message"]
 
 
-async def test_only_administrators_change_voices(tmp_path: Path) -> None:
+async def test_only_administrators_change_voices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A speaker's key, a token or another site's page will not do; voices of the pack stay."""
     keys, admins = tmp_path / "keys", tmp_path / "admins"
+    monkeypatch.setattr("engine.paths.BUNDLED", tmp_path / "bundled")
+    for manifest in ("packs/mine/pack.json", "bundled/nano/pack.json"):
+        (tmp_path / manifest).parent.mkdir(parents=True)
+        (tmp_path / manifest).touch()
     keys.write_text(f"me {hash_key('speak')}\n")
     admins.write_text(f"boss {hash_key('boss')}\n")
     with_keys = f"server.keys_file={keys}"
@@ -244,7 +250,8 @@ async def test_only_administrators_change_voices(tmp_path: Path) -> None:
         async with http.delete(live.http + "/v1/voices/anna", headers=headers) as answer:
             assert answer.status == 403
             assert "admin_keys_file" in (await answer.json())["error"]["message"]
-    both = (with_keys, f"server.admin_keys_file={admins}")
+    packs = f"engine.packs_dir={tmp_path / 'packs'}"
+    both = (with_keys, f"server.admin_keys_file={admins}", packs)
     async with running(None, tmp_path, *both) as (live, http):
         url = live.http + "/v1/voices/anna"
         for key, extra, status in [
@@ -263,7 +270,7 @@ async def test_only_administrators_change_voices(tmp_path: Path) -> None:
         async with http.post(reload, headers=headers) as answer:
             assert (await answer.json())["voices"] == ["anna", "bob"]
         async with http.get(live.http + "/v1/admin/packs", headers=headers) as answer:
-            assert (await answer.json())["in_use"] == "scripted"
+            assert await answer.json() == {"packs": ["mine", "nano"], "in_use": "scripted"}
         async with http.get(url, headers={"Authorization": "Bearer speak"}) as answer:
             assert (await answer.json())["voice_id"] == "anna"
 

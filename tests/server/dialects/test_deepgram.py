@@ -93,6 +93,15 @@ async def test_a_broken_turn_is_a_warning_and_the_next_one_is_spoken() -> None:
     assert len(client.bytes()) - before == 2 * 3 * LETTER
 
 
+async def test_turns_that_wait_are_few() -> None:
+    """A client that flushes and flushes while somebody speaks fills no memory."""
+    async with serve(script=Script(hang_text="abcdefgh")) as live, peer(live, PATH) as client:
+        await client.send(speak("abcdefgh"), FLUSH, *[FLUSH] * 100)
+        warning = await client.until(type="Warning")
+        assert warning["code"] == "BUFFER_FULL"
+        assert warning["description"] == "100 turns wait to be spoken, valid: up to 100"
+
+
 @pytest.mark.parametrize("encoding", ["mulaw", "alaw"])
 async def test_telephone_encodings(encoding: str) -> None:
     """G.711 at 8 kHz, exact to the sample."""
