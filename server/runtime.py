@@ -26,7 +26,7 @@ from server import messages
 from server.admission import ANONYMOUS, Admission, Keys
 from server.capacity import Capacity
 from server.config import Config
-from server.errors import ClientError, ConfigError
+from server.errors import ClientError, ConfigError, error_code
 from server.file_watch import changes
 from server.metrics import Metrics
 from server.parking import Parking
@@ -258,7 +258,7 @@ class Runtime:
         """Close every session now."""
         self.admission.is_draining = True
         for session in list(self.sessions):
-            session.close(1012, "draining")
+            session.close(error_code("draining").close, "draining")
         await self._wait_for_sessions(_CLOSE_S)
 
     async def wait_empty(self) -> None:

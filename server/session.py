@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from server import events, messages
 from server.admission import Admission, TokenBucket
 from server.config import LimitsSection
-from server.errors import ClientError
+from server.errors import ClientError, error_code
 from server.frames import AudioPacket
 from server.link import Link
 from server.messages import ServerMessage
@@ -191,7 +191,7 @@ class Session:
             broken.abort()  # the server has not noticed yet that it broke
             await broken.released.wait()
         if not self._is_waiting:
-            await link.close(4408, "session_expired")
+            await link.close(error_code("session_expired").close, "session_expired")
             return
         logger.info("session resumed", extra={"session": self.id})
         self.protocol.resume(self.id, last)
@@ -230,7 +230,7 @@ class Session:
     def drain(self, deadline_s: float) -> None:
         """Finish the open contexts, then close."""
         self.protocol.go_away(round(deadline_s * 1000))
-        self._close_when_idle(1012, "draining")
+        self._close_when_idle(error_code("draining").close, "draining")
 
     def close(self, code: int, reason: str) -> None:
         """Close once what is queued is written."""
@@ -419,7 +419,7 @@ class Session:
             elif now - self._started_s > limits.session_ttl_s and not is_expiring:
                 is_expiring = True
                 self.protocol.go_away(0)
-                self._close_when_idle(4408, "session_expired")
+                self._close_when_idle(error_code("session_expired").close, "session_expired")
 
     def _stalled_s(self, now: float) -> float:
         """Return how long the listener has held up a write or a context."""

@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 
 _MAX_WS_BYTES = 256 * 1024  # DashScope's clients may send 20 000 characters at once
 _TICK_S = 0.25
-_GOING_AWAY = 1012
 
 
 class Dialect(Protocol):
@@ -178,7 +177,7 @@ class Connection:
     def drain(self, deadline_s: float) -> None:
         """See Hosted."""
         del deadline_s
-        self.close_when_idle(_GOING_AWAY, "draining")
+        self.close_when_idle(error_code("draining").close, "draining")
 
     @property
     def holder(self) -> str:
