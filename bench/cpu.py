@@ -348,7 +348,7 @@ def _session_call(pack: Pack, graph: str, precision: str, inputs: list[Array]) -
 
 
 def _graph(pack: Pack, graph: str, precision: str) -> tuple[Path, Any, dict[str, Array]]:
-    folder = pack.path / "onnx"
+    folder = pack.graphs_dir
     manifest = ExportManifest.load(folder, pack_fingerprint=pack.fingerprint)
     record = manifest.record(graph, precision)
     return folder, record, GraphWeights(pack).load(record.weights)

@@ -72,7 +72,7 @@ def measure(
     pack: Pack, *, frame_counts: Sequence[int], threads: int, repeats: int
 ) -> list[BatchRow]:
     """Measure both graphs at all sizes."""
-    folder = pack.path / "onnx"
+    folder = pack.graphs_dir
     manifest = ExportManifest.load(folder, pack_fingerprint=pack.fingerprint)
     open_graph, weights = graph_opener(pack, manifest), GraphWeights(pack)
     rows = []

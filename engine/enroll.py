@@ -20,10 +20,12 @@ from engine.audio.loudness import loudness_gain_db
 from engine.audio.reference_checks import ReferenceReport, check_reference
 from engine.audio.reference_window import Clause, choose_window
 from engine.backends.base import ReferenceEncoder
+from engine.backends.registry import create_backend
 from engine.bert_features import phoneme_bert
-from engine.errors import VoiceError
+from engine.config import EngineConfig
+from engine.errors import BackendUnavailable, VoiceError
 from engine.model_config import ModelConfig
-from engine.pack import Pack
+from engine.pack import Pack, Part
 from engine.types import FloatArray, IntArray, Language, Phonemes, Style
 
 SSL_RATE_HZ = 16000
@@ -71,6 +73,29 @@ class Enrolment:
     style: Style
     prompt: Used
     timbre: tuple[Used, ...]
+
+
+def open_enroller(pack: Pack, backend_name: str | None = None) -> Enroller:
+    """Load the networks and dictionaries that voices of `pack` are made with.
+
+    Args:
+        backend_name: What computes the features; None: ONNX Runtime where the pack's graphs were
+            exported, else torch.
+
+    Raises:
+        BackendUnavailable: The pack has no SSL encoder, or the backend cannot run here.
+    """
+    # Dictionaries of a second or two: only when a voice is really made.
+    from engine.text.frontend import Frontend
+
+    if not pack.has(Part.SSL):
+        raise BackendUnavailable(
+            f"pack {pack.name} was imported without --hubert and cannot enrol voices; import it "
+            "again with the folder chinese-hubert-base"
+        )
+    name = backend_name or ("onnxruntime" if pack.has_graphs else "torch")
+    backend = create_backend(name, pack, EngineConfig(backend=name, pack=pack.path, num_slots=1))
+    return Enroller.of_pack(backend.reference, Frontend(pack.symbol_set), pack)
 
 
 class Enroller:

@@ -27,6 +27,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from engine.errors import CheckpointError, InvalidParameter
+from engine.manifest import MANIFEST as GRAPHS_MANIFEST
 from engine.manifest import hash_file
 from engine.model_config import ModelConfig, SymbolSet
 from engine.tensor_file import TensorFile
@@ -138,6 +139,16 @@ class Pack:
     def num_bytes(self) -> int:
         """Size of the files named in its manifest."""
         return sum(record.num_bytes for record in self.files.values())
+
+    @property
+    def graphs_dir(self) -> Path:
+        """Where its exported graphs are, if there are any."""
+        return self.path / "onnx"
+
+    @property
+    def has_graphs(self) -> bool:
+        """True if its graphs were exported."""
+        return (self.graphs_dir / GRAPHS_MANIFEST).is_file()
 
     def has(self, part: Part | str) -> bool:
         """Tell whether the pack holds `part`."""

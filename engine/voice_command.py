@@ -14,14 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from engine.audio.io import read_audio
-from engine.backends.registry import create_backend
-from engine.config import EngineConfig
-from engine.enroll import Enroller, Enrolment, Prompt, Used
-from engine.errors import BackendUnavailable, SovitsError, VoiceError
-from engine.manifest import MANIFEST
+from engine.enroll import Enrolment, Prompt, Used, open_enroller
+from engine.errors import SovitsError, VoiceError
 from engine.pack import Pack, load_pack
 from engine.paths import Paths, resolve_paths
-from engine.text.frontend import Frontend
 from engine.types import Language, Voice
 from engine.voice_files import DEFAULT_STYLE, VoiceRecord, check_id, with_style
 from engine.voices import VoiceStore, check_pack
@@ -124,19 +120,10 @@ def _style_add(args: argparse.Namespace, paths: Paths) -> None:
 
 def _enroll(args: argparse.Namespace, pack: Pack) -> Enrolment:
     """Read the recordings, prepare a style and report what was used."""
-    if not pack.has("ssl"):
-        raise BackendUnavailable(
-            f"pack {pack.name} was imported without --hubert and cannot enrol voices; import it "
-            "again with the folder chinese-hubert-base"
-        )
+    enroller = open_enroller(pack, args.backend)
     recordings = [read_audio(path) for path in args.recordings]
     spoken = read_audio(args.style_ref) if args.style_ref else recordings[0]
     prompt = Prompt(spoken, args.text, Language(args.lang))
-    frontend = Frontend(pack.symbol_set)
-    is_exported = (pack.path / "onnx" / MANIFEST).is_file()
-    name = args.backend or ("onnxruntime" if is_exported else "torch")
-    backend = create_backend(name, pack, EngineConfig(backend=name, pack=pack.path, num_slots=1))
-    enroller = Enroller.of_pack(backend.reference, frontend, pack)
     has_other_timbre = args.style_ref or len(recordings) > 1
     enrolment = enroller.enroll(
         prompt, recordings if has_other_timbre else (), denoise=args.denoise

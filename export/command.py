@@ -42,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
         from export.export_pack import export_pack
         from export.verify import token_agreement
     except ImportError as error:
-        print(f"export needs torch and onnx ({error}): pip install 'sovits-live[export]'")
+        text = f"export needs torch and onnx ({error}): pip install 'sovits-live[export]'"
+        print(f"error: {text}", file=sys.stderr)
         return 1
     started = time.monotonic()
 
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     except SovitsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"done in {time.monotonic() - started:.0f} s: {pack.path / 'onnx'}")
+    print(f"done in {time.monotonic() - started:.0f} s: {pack.graphs_dir}")
     return 0
 
 

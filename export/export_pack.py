@@ -52,7 +52,7 @@ def export_pack(
     networks = _load(pack)
     weights = GraphWeights(pack)
     indices: dict[Part, WeightIndex] = {}
-    target = pack.path / "onnx"
+    target = pack.graphs_dir
     with tempfile.TemporaryDirectory(dir=pack.path, prefix=".onnx-") as name:
         folder = Path(name) / target.name
         folder.mkdir(mode=0o755)

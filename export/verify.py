@@ -64,7 +64,7 @@ def token_agreement(
 
 
 def _decoder(pack: Pack, precision: str) -> OnnxSemantic:
-    folder = pack.path / "onnx"
+    folder = pack.graphs_dir
     manifest = ExportManifest.load(folder, pack_fingerprint=pack.fingerprint)
     weights = GraphWeights(pack)
     prefill, step = (

@@ -12,12 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from engine.errors import SovitsError
 from engine.types import Language
 from server import libopus
 from server.runtime import installed_version
+
+if TYPE_CHECKING:
+    from engine.pack import Pack
 
 # What each extra adds, and the import that shows that it is there; backends and languages have
 # lines of their own.
@@ -110,13 +114,11 @@ def _runtime(name: str) -> str:
     return f" {version}" + (f", {', '.join(providers())}" if providers else "")
 
 
-def check_graphs(pack_name: str, pack_path: Path, backend: str) -> Iterator[Finding]:
+def check_graphs(pack: Pack, backend: str) -> Iterator[Finding]:
     """Yield something only if the chosen backend reads graphs and the pack has none."""
-    from engine.manifest import MANIFEST
-
-    if backend != "torch" and not (pack_path / "onnx" / MANIFEST).is_file():
-        detail = f"{pack_name} has no ONNX graphs, which the {backend} backend reads"
-        fix = f"pip install 'sovits-live[export]' && sovits-live export {pack_name}"
+    if backend != "torch" and not pack.has_graphs:
+        detail = f"{pack.name} has no ONNX graphs, which the {backend} backend reads"
+        fix = f"pip install 'sovits-live[export]' && sovits-live export {pack.name}"
         yield Finding(Status.BROKEN, "pack", detail, fix)
 
 

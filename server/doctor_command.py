@@ -109,7 +109,7 @@ def _pack(config: Config) -> Iterator[Finding]:
     notice = f"; {pack.notice}" if pack.notice else ""
     detail = f"{pack.name}: {pack.family}, {languages}, {pack.num_bytes / 2**20:.0f} MiB{notice}"
     yield Finding(Status.OK, "pack", f"{detail} ({folder})")
-    yield from doctor.check_graphs(pack.name, pack.path, config.engine.backend)
+    yield from doctor.check_graphs(pack, config.engine.backend)
     yield from doctor.check_memory(pack.num_bytes)
 
 

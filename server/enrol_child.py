@@ -14,12 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.audio.io import AudioLimits, Recording, read_audio
-from engine.backends.registry import create_backend
-from engine.config import EngineConfig
-from engine.enroll import Enroller, Enrolment, Prompt
+from engine.enroll import Enrolment, Prompt, open_enroller
 from engine.errors import SovitsError, VoiceError
-from engine.manifest import MANIFEST
-from engine.pack import Pack, load_pack
+from engine.pack import load_pack
 from engine.types import Language, Voice
 from engine.voice_files import DEFAULT_STYLE, with_style
 from engine.voices import VoiceStore, check_pack
@@ -75,7 +72,8 @@ def enrol(job: dict[str, Any], recording: Recording) -> dict[str, Any]:
     if is_taken and not job["replace"]:
         what = f"style {style!r} of voice {name!r}" if earlier else f"voice {name!r}"
         raise VoiceError(f"{what} exists; send replace=true to make it anew", code="bad_message")
-    made = _enrolled(job, recording, pack)
+    prompt = Prompt(recording, job["text"], Language(job["lang"]))
+    made = open_enroller(pack).enroll(prompt, denoise=bool(job["denoise"]))
     if earlier is not None:
         voice = with_style(earlier, style, made.style)
     else:
@@ -83,21 +81,6 @@ def enrol(job: dict[str, Any], recording: Recording) -> dict[str, Any]:
         voice = Voice(name, pack.fingerprint, styles, job["description"], job["consent"])
     store.save(voice, pack.name, keep_references=earlier is not None, replace=True)
     return {"voice": name, "style": style, **_report(made)}
-
-
-def _enrolled(job: dict[str, Any], recording: Recording, pack: Pack) -> Enrolment:
-    # Dictionaries of a second or two, only for a recording that could be decoded.
-    from engine.text.frontend import Frontend
-
-    if not pack.has("ssl"):
-        raise VoiceError(f"pack {pack.name} cannot enrol voices", code="bad_message")
-    is_exported = (pack.path / "onnx" / MANIFEST).is_file()
-    backend_name = "onnxruntime" if is_exported else "torch"
-    config = EngineConfig(backend=backend_name, pack=pack.path, num_slots=1)
-    backend = create_backend(backend_name, pack, config)
-    enroller = Enroller.of_pack(backend.reference, Frontend(pack.symbol_set), pack)
-    prompt = Prompt(recording, job["text"], Language(job["lang"]))
-    return enroller.enroll(prompt, denoise=bool(job["denoise"]))
 
 
 def _report(made: Enrolment) -> dict[str, Any]:

@@ -10,12 +10,9 @@ from pathlib import Path
 
 from bench.quality.speaker import Settings
 from engine.audio.io import Recording, read_audio
-from engine.backends.registry import create_backend
-from engine.config import EngineConfig
-from engine.enroll import Enroller, Prompt
+from engine.enroll import Prompt, open_enroller
 from engine.errors import InvalidParameter, SovitsError
 from engine.pack import load_pack
-from engine.text.frontend import Frontend
 from engine.train.prepare import Skipped, read_list
 from engine.types import Language, Voice
 from engine.voice_files import DEFAULT_STYLE
@@ -66,9 +63,7 @@ def clone_voices(
 ) -> dict[str, str]:
     """Enrol every speaker; returns voice ids by speaker, without those that cannot be enrolled."""
     pack = load_pack(settings.pack)
-    config = EngineConfig(backend=settings.backend, pack=pack.path, num_slots=1)
-    backend = create_backend(settings.backend, pack, config)
-    enroller = Enroller.of_pack(backend.reference, Frontend(pack.symbol_set), pack)
+    enroller = open_enroller(pack, settings.backend)
     store = VoiceStore(voices_dir)
     names = {}
     for speaker, rec in speakers.items():

@@ -31,7 +31,7 @@ def create(pack: Pack, options: BackendOptions) -> OnnxBackend:
         return OnnxBackend(pack, options)
     from engine.backends.openvino_backend import OpenvinoBackend
 
-    manifest = ExportManifest.load(pack.path / "onnx", pack_fingerprint=pack.fingerprint)
+    manifest = ExportManifest.load(pack.graphs_dir, pack_fingerprint=pack.fingerprint)
     chosen = calibrated_runtime(
         pack.path / "cache",
         manifest,
@@ -48,7 +48,7 @@ def time_decoders(pack: Pack, manifest: ExportManifest, threads: int) -> dict[st
 
     record = manifest.record("decoder", "fp32")
     session = graph_opener(pack, manifest)("decoder", threads)
-    path = check_file(pack.path / "onnx", record)
+    path = check_file(pack.graphs_dir, record)
     blob = whole_model(path, GraphWeights(pack).load(record.weights))
     compiled = compile_graph(blob, "decoder", threads=threads, half=has_bfloat16())
     lengths = {"before": 0, "after": 0}  # context: a graph may take none

@@ -34,7 +34,7 @@ class OnnxBackend:
             CheckpointError: No graphs, or graphs of another pack, format or content.
         """
         limit_arenas()
-        manifest = ExportManifest.load(pack.path / "onnx", pack_fingerprint=pack.fingerprint)
+        manifest = ExportManifest.load(pack.graphs_dir, pack_fingerprint=pack.fingerprint)
         self._provider = provider
         self.config: ModelConfig = pack.config
         self.notice = pack.notice
@@ -117,7 +117,7 @@ def graph_opener(pack: Pack, manifest: ExportManifest, provider: str = CPU) -> O
     def open_graph(graph: str, threads: int, precision: str = "fp32") -> ort.InferenceSession:
         record = manifest.record(graph, precision)
         return open_session(
-            check_file(pack.path / "onnx", record),
+            check_file(pack.graphs_dir, record),
             threads=threads,
             provider=provider,
             initializers=weights.load(record.weights),

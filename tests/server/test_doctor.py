@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib.metadata
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from clients.errors import Unplayable
 from engine.errors import BackendUnavailable
+from engine.pack import load_pack
 from server import doctor, libopus
 from server.doctor import Status
+
+NANO = Path(__file__).parents[2] / "engine" / "bundled" / "nano"
 
 
 def test_our_version_and_pythons_are_said() -> None:
@@ -32,10 +36,13 @@ def test_missing_libopus_stops_serve(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_pack_without_graphs_needs_an_export(tmp_path: Path) -> None:
     """For every backend but torch."""
-    assert list(doctor.check_graphs("mine", tmp_path, "torch")) == []
-    (finding,) = doctor.check_graphs("mine", tmp_path, "onnxruntime")
+    pack = load_pack(NANO)
+    assert list(doctor.check_graphs(pack, "onnxruntime")) == []
+    bare = replace(pack, path=tmp_path)
+    assert list(doctor.check_graphs(bare, "torch")) == []
+    (finding,) = doctor.check_graphs(bare, "onnxruntime")
     assert finding.status is Status.BROKEN
-    assert finding.fix.endswith("sovits-live export mine")
+    assert finding.fix.endswith("sovits-live export nano")
 
 
 def test_pack_that_does_not_fit_in_memory_is_named(tmp_path: Path) -> None:
