@@ -37,7 +37,7 @@ FORMAT = 1
 MANIFEST = "pack.json"
 VOCAB = "vocab.txt"
 RANDOM_NOTICE = "random weights, no speech"
-_FILE_MODE = 0o644  # safetensors writes 0600, and a server may run as another user
+FILE_MODE = 0o644  # safetensors writes 0600, and a server may run as another user
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -333,7 +333,7 @@ def _write_files(
         # Zero-dimensional arrays lose their shape in ascontiguousarray.
         arrays = {name: array.reshape(tensors[name].shape) for name, array in arrays.items()}
         save_file(arrays, file)
-        file.chmod(_FILE_MODE)
+        file.chmod(FILE_MODE)
     if vocab is not None:
         (folder / VOCAB).write_text("\n".join(vocab) + "\n", encoding="utf-8")
     files = {

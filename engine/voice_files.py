@@ -22,7 +22,7 @@ from safetensors.numpy import save_file
 from engine.client import VoiceInfo
 from engine.errors import InvalidParameter, VoiceError
 from engine.manifest import hash_file
-from engine.pack import move_in_place
+from engine.pack import FILE_MODE, move_in_place
 from engine.types import Array, FloatArray, Language, Style, Voice
 
 FORMAT = 1
@@ -184,6 +184,7 @@ def _write_files(staging: Path, voice: Voice, pack_name: str) -> None:
             if value is not None:
                 tensors[f"{name}.{key}"] = np.ascontiguousarray(value)
     save_file(tensors, staging / TENSORS)
+    (staging / TENSORS).chmod(FILE_MODE)
     data = {
         "format": FORMAT,
         "id": voice.id,

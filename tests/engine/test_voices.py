@@ -54,6 +54,15 @@ def test_voice_comes_back_as_saved(store: VoiceStore) -> None:
     assert voice.styles["default"].speaker_embedding is None
 
 
+def test_a_voice_can_be_read_by_another_user(store: VoiceStore) -> None:
+    """Whoever adds it need not be whom the server runs as: it would be called damaged."""
+    files = (store.directory / VOICE.id).iterdir()
+    assert {path.name: path.stat().st_mode & 0o444 for path in files} == {
+        "voice.json": 0o444,
+        "voice.safetensors": 0o444,
+    }
+
+
 def test_only_features_are_stored_unless_asked(store: VoiceStore) -> None:
     """Two files, and the recording only when it is to be kept; replacing drops it again."""
     folder = store.directory / "anna"
