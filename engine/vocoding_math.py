@@ -18,21 +18,6 @@ def stretched_length(num_frames: int, speed: float) -> int:
     return num_frames if speed == 1.0 else int(num_frames / speed) + 1
 
 
-def stretch(stats: FloatArray, speed: float) -> FloatArray:
-    """Return float32 [D, F] at another speaking rate: [D, stretched_length(F, speed)].
-
-    Args:
-        speed: 2.0 is twice as fast; exactly 1.0 changes nothing, not even the length.
-    """
-    if speed == 1.0:
-        return stats
-    num_frames = stats.shape[1]
-    length = stretched_length(num_frames, speed)
-    # Frame centres are mapped to frame centres, so that the whole stays in place.
-    positions = (np.arange(length) + 0.5) * (num_frames / length) - 0.5
-    return interpolate(stats, positions)
-
-
 def interpolate(stats: FloatArray, positions: NDArray[np.float64]) -> FloatArray:
     """Sample float32 [D, F] linearly at fractional frames `positions` [N]: [D, N].
 

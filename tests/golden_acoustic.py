@@ -21,8 +21,7 @@ from engine.models.acoustic import AcousticNetwork
 from engine.models.decoder import NO_CONTEXT, drop_context
 from engine.models.official_acoustic import config_from_official, weights_from_official
 from engine.models.prior import TextMemory
-from engine.vocoding_math import stretch
-from tests.numerics import END_TO_END, STAGE
+from tests.numerics import END_TO_END, STAGE, stretched
 
 VERSIONS = ("v2", "v2Pro", "v2ProPlus")
 NOISE_SCALE = 0.5  # of every golden waveform
@@ -104,7 +103,7 @@ def _margin(g: Golden) -> Tensor:
 
 
 def _stretched_mean(g: Golden) -> Tensor:
-    return torch.from_numpy(stretch(g["m_p"][0].numpy(), 1.25))
+    return torch.from_numpy(stretched(g["m_p"][0].numpy(), 1.25))
 
 
 def _voice(g: Golden, mean: Tensor, log_std: Tensor, noise: Tensor) -> Tensor:
@@ -113,7 +112,7 @@ def _voice(g: Golden, mean: Tensor, log_std: Tensor, noise: Tensor) -> Tensor:
 
 
 def _speed_wave(g: Golden) -> Tensor:
-    mean, log_std = (torch.from_numpy(stretch(g[n][0].numpy(), 1.25)) for n in ("m_p", "logs_p"))
+    mean, log_std = (torch.from_numpy(stretched(g[n][0].numpy(), 1.25)) for n in ("m_p", "logs_p"))
     return _voice(g, mean[None], log_std[None], g["noise_speed"])[..., ::4]
 
 

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from engine.types import FloatArray
+from engine.vocoding_math import interpolate, stretched_length
+
 STAGE = 1e-5  # one stage fed with golden inputs, fp32
 END_TO_END = 1e-4  # a chain of stages, fp32
 EXACT = 1e-6  # the same mathematics in another order, such as chunks against the whole
@@ -31,3 +34,11 @@ def assert_close(actual: Any, expected: Any, tolerance: float, what: str = "") -
     error = relative_error(actual, expected)
     shapes = f"{as_array(actual).shape} against {as_array(expected).shape}"
     assert error <= tolerance, f"{what} differs by {error:.2e} > {tolerance:.0e} ({shapes})"
+
+
+def stretched(stats: FloatArray, speed: float) -> FloatArray:
+    """Return float32 [D, F] at another speaking rate, whole: what a stream does piece by piece."""
+    num_frames = stats.shape[1]
+    length = stretched_length(num_frames, speed)
+    # Frame centres are mapped to frame centres, so that the whole stays in place.
+    return interpolate(stats, (np.arange(length) + 0.5) * (num_frames / length) - 0.5)

@@ -28,39 +28,25 @@ class ScaleLayer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DiscriminatorConfig:
-    """Sizes of the judges; the defaults are those of v1 and v2.
+    """Sizes of the judges: about 1/100 of upstream's operations, for small models and a CPU.
 
     A period judge has one convolution per entry of `period_channels`, strided but for the last.
     """
 
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)
-    period_channels: tuple[int, ...] = (32, 128, 512, 1024, 1024)
+    period_channels: tuple[int, ...] = (8, 16, 32, 64, 64)
     period_kernel: int = 5
     period_stride: int = 3
     scale: tuple[ScaleLayer, ...] = (
-        ScaleLayer(16, 15, 1, 1),
-        ScaleLayer(64, 41, 4, 4),
-        ScaleLayer(256, 41, 4, 16),
-        ScaleLayer(1024, 41, 4, 64),
-        ScaleLayer(1024, 41, 4, 256),
-        ScaleLayer(1024, 5, 1, 1),
-    )
-
-
-V2 = DiscriminatorConfig()
-V2_PRO = DiscriminatorConfig(periods=(2, 3, 5, 7, 11, 17, 23))
-# About 1/100 of the operations: for small models trained on a CPU.
-SLIM = DiscriminatorConfig(
-    periods=(2, 3, 5, 7, 11),
-    period_channels=(8, 16, 32, 64, 64),
-    scale=(
         ScaleLayer(8, 15, 2, 1),
         ScaleLayer(16, 41, 4, 4),
         ScaleLayer(32, 41, 4, 8),
         ScaleLayer(64, 41, 4, 16),
         ScaleLayer(64, 5, 1, 1),
-    ),
-)
+    )
+
+
+SLIM = DiscriminatorConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +205,7 @@ def _judge(x: Tensor, layers: nn.ModuleList, output: nn.Module) -> Verdict:
 class Discriminators(nn.Module):
     """All judges: first that of the whole wave, then one per period."""
 
-    def __init__(self, config: DiscriminatorConfig = V2) -> None:
+    def __init__(self, config: DiscriminatorConfig = SLIM) -> None:
         super().__init__()
         self.config = config
         self.judges = nn.ModuleList(

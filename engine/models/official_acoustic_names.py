@@ -178,26 +178,3 @@ def _style(config: AcousticConfig) -> Entries:
     if config.speaker_dim:
         yield from _dense("style.speaker", "sv_emb", config.gin_dim, config.speaker_dim)
         yield Entry("style.activation.weight", "prelu.weight", (config.gin_dim,))
-
-
-_JUDGE_PARTS = (
-    ("judges.", "discriminators."),
-    (".layers.", ".convs."),
-    (".output.", ".conv_post."),
-    (".parametrizations.weight.original0", ".weight_g"),
-    (".parametrizations.weight.original1", ".weight_v"),
-)
-
-
-def discriminator_to_official(name: str) -> str:
-    """Return the official name of a tensor of the discriminators."""
-    for ours, official in _JUDGE_PARTS:
-        name = name.replace(ours, official)
-    return name
-
-
-def discriminator_from_official(name: str) -> str:
-    """Return our name of an official tensor of the discriminators."""
-    for ours, official in _JUDGE_PARTS:
-        name = name.replace(official, ours)
-    return name

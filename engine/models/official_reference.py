@@ -1,8 +1,7 @@
 """The official encoders of reference audio and text, in the form a pack stores them.
 
 HuBERT and BERT keep the names of `transformers`, cleaned (prefixes, heads that are not used, old
-weight-norm names); ERes2NetV2 and Whisper get ours; GE2E has torch's. Works on numpy arrays and
-imports no torch.
+weight-norm names); ERes2NetV2 gets ours. Works on numpy arrays and imports no torch.
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from engine.errors import CheckpointError
 from engine.model_config import BertConfig, SpeakerConfig, SslConfig
@@ -40,22 +37,6 @@ _ERES2NETV2_RULES = (
     (r"((?:gates\.\d+|fusion)\.)3\.", r"\1expand."),
     (r"((?:gates\.\d+|fusion)\.)4\.", r"\1expand_norm."),
 )
-
-_WHISPER_TOP = {
-    "conv1/": "conv_in.",
-    "conv2/": "conv_down.",
-    "layer_norm/": "norm.",
-}
-_WHISPER_LAYER = {
-    "self_attention/layer_norm/": "attention_norm.",
-    "self_attention/linear_0/": "qkv.",
-    "self_attention/linear_1/": "out.",
-    "ffn/layer_norm/": "ffn_norm.",
-    "ffn/linear_0/": "ffn_in.",
-    "ffn/linear_1/": "ffn_out.",
-}
-_WHISPER_LEAVES = {"gamma": "weight", "beta": "bias", "weight": "weight", "bias": "bias"}
-_WHISPER_HEAD_DIM = 64  # of every published size
 
 
 def hubert_from_official(
@@ -133,69 +114,6 @@ def eres2netv2_from_official(
     }
     dim = outputs * (_MEL_BINS // _HALVINGS)
     return SpeakerConfig(kind="eres2netv2", dim=dim, settings=settings), weights
-
-
-def ge2e_from_official(tensors: Mapping[str, Array]) -> tuple[SpeakerConfig, dict[str, Array]]:
-    """Return config and weights of the `model_state` of a Resemblyzer file.
-
-    Raises:
-        CheckpointError: If a tensor is missing.
-    """
-    _require(tensors, "lstm.weight_ih_l0", "GE2E")
-    _require(tensors, "linear.weight", "GE2E")
-    weights = {n: t for n, t in tensors.items() if n.startswith(("lstm.", "linear."))}
-    dim, hidden = weights["linear.weight"].shape
-    settings = {
-        "mel_bins": weights["lstm.weight_ih_l0"].shape[1],
-        "hidden_dim": hidden,
-        "num_layers": sum(name.startswith("lstm.weight_ih_l") for name in weights),
-    }
-    return SpeakerConfig(kind="ge2e", dim=dim, settings=settings), weights
-
-
-def whisper_from_ctranslate2(
-    variables: Mapping[str, Array], *, tail_zeros: int = 0
-) -> tuple[SslConfig, dict[str, Array]]:
-    """Return config and weights of the encoder in a CTranslate2 Whisper model.
-
-    Args:
-        variables: The model's variables by name, float16 or float32.
-        tail_zeros: Samples of silence to append before encoding.
-
-    Raises:
-        CheckpointError: If a tensor is missing.
-    """
-    encoder = {
-        n.removeprefix("encoder/"): v for n, v in variables.items() if n.startswith("encoder/")
-    }
-    _require(encoder, "position_encodings/encodings", "Whisper")
-    weights = {"positions": encoder["position_encodings/encodings"]}
-    for name, value in encoder.items():
-        ours = _whisper_name(name)
-        if ours is not None:
-            weights[ours] = np.asarray(value)
-    _require(weights, "conv_in.weight", "Whisper")
-    dim, mel_bins, _ = weights["conv_in.weight"].shape
-    settings = {
-        "mel_bins": mel_bins,
-        "dim": dim,
-        "num_heads": dim // _WHISPER_HEAD_DIM,
-        "num_layers": sum(name.endswith(".qkv.weight") for name in weights),
-        "max_frames": weights["positions"].shape[0],
-    }
-    return SslConfig("whisper", dim, tail_zeros, settings), weights
-
-
-def _whisper_name(name: str) -> str | None:
-    """Return our name of an encoder variable, None for what is not a weight (scalars)."""
-    stem, _, leaf = name.rpartition("/")
-    if leaf not in _WHISPER_LEAVES:
-        return None
-    if match := re.match(r"layer_(\d+)/", name):
-        inner = _WHISPER_LAYER.get(stem[match.end() :] + "/")
-        return inner and f"layers.{match[1]}.{inner}{_WHISPER_LEAVES[leaf]}"
-    outer = _WHISPER_TOP.get(stem + "/")
-    return outer and outer + _WHISPER_LEAVES[leaf]
 
 
 def _eres2netv2_name(official: str) -> str:

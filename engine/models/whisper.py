@@ -3,7 +3,10 @@
 Two convolutions halve the 100 Hz mel frames, then pre-norm transformer layers see the whole
 wave. Only real frames go in (the original is always fed 30 s); positions are Whisper's fixed table.
 
-Sizes come from `settings`: mel_bins, dim, num_heads, num_layers, max_frames.
+Sizes come from `settings`: mel_bins, dim, num_heads, num_layers, max_frames. nano has the first
+four of Whisper base's six layers: the upper ones give up melody for words. Phoneme accuracy of a
+linear probe per 20 ms frame and R^2 of relative log F0, on 30 corpus utterances: layer 3 0.63 and
+0.83, layer 4 0.70 and 0.74, layer 5 0.71 and 0.68, layer 6 0.68 and 0.62.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from engine.errors import InvalidParameter
 from engine.model_config import AcousticConfig
 from engine.models.acoustic import init_random
-from engine.models.discriminators import SLIM, Discriminators, SpectralJudges, Verdict
+from engine.models.discriminators import Discriminators, SpectralJudges, Verdict
 from engine.models.harmonic import HarmonicDecoder, with_source
 from engine.models.spectrogram import batch_spectrogram
 from engine.train import losses
@@ -106,7 +106,7 @@ class AcousticStage:
                 if isinstance(self.network.decoder, HarmonicDecoder):
                     self.judges = SpectralJudges(config.sample_rate_hz, losses.mel_filters)
                 else:
-                    self.judges = Discriminators(SLIM)
+                    self.judges = Discriminators()
             self.networks["judges"] = self.judges
             self.optimizers["judges"] = torch.optim.AdamW(
                 self.judges.parameters(), betas=(0.8, 0.99)
