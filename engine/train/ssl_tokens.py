@@ -29,7 +29,7 @@ from engine.train.batches import Corpus, Item, generator
 from engine.train.loop import LoopSettings, clip_and_step
 from engine.types import Array
 
-Speakers = Mapping[str, tuple[int, float]]  # name -> class, mean log pitch
+Pitches = Mapping[str, float]  # speaker -> mean log F0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,13 @@ class TokenData:
 
     Shapes: ssl float16 [N, 2S]; phoneme int64 [N, 2], of each half, -1 unknown; pitch float32 [N],
     log of F0 over the speaker's, nan where unvoiced; energy float32 [N], log over the utterance's
-    mean; speaker int64 [N].
+    mean.
     """
 
     ssl: Array
     phoneme: Array
     pitch: Array
     energy: Array
-    speaker: Array
     num_phonemes: int
 
     @classmethod
@@ -72,7 +71,6 @@ class TokenData:
             phoneme=np.concatenate([part.phoneme for part in parts]),
             pitch=np.concatenate([part.pitch for part in parts]),
             energy=np.concatenate([part.energy for part in parts]),
-            speaker=np.concatenate([part.speaker for part in parts]),
             num_phonemes=parts[0].num_phonemes,
         )
 
@@ -222,75 +220,8 @@ class TokenStage:
         return float(torch.exp(-(share * share.log()).sum()))
 
 
-@dataclass(frozen=True, slots=True)
-class TokenReport:
-    """How good the tokens are on utterances that were not trained on."""
-
-    phoneme_accuracy: float
-    pitch_correlation: float
-    perplexity: float
-    speaker_accuracy: float  # of a probe that reads which speaker a run of tokens is from
-    speaker_chance: float
-
-
-@torch.no_grad()
-def report(stage: TokenStage, data: TokenData) -> TokenReport:
-    """Measure the tokens of `data`; needs enough of each speaker for the probe's two halves."""
-    rows = np.arange(len(data.phoneme))
-    held_out, stage.data = stage.data, data
-    columns = torch.cat([stage.project(run[None]) for run in np.array_split(rows, _runs(rows))])
-    stage.data = held_out
-    tokens = stage.quantizer.nearest(columns.t().unsqueeze(0))[0]
-    chosen = stage.quantizer.codebook[tokens]
-    known = data.phoneme >= 0
-    guess = stage.heads.phonemes(chosen).argmax(dim=1).numpy()
-    voiced = ~np.isnan(data.pitch)
-    pitch = stage.heads.pitch(chosen)[:, 0].numpy()
-    share = np.bincount(tokens.numpy(), minlength=len(stage.quantizer.codebook)) / len(rows)
-    share = share[share > 0]
-    accuracy, chance = speaker_probe(tokens.numpy(), data.speaker, len(stage.quantizer.codebook))
-    return TokenReport(
-        phoneme_accuracy=float((guess == data.phoneme)[known].mean()),
-        pitch_correlation=float(np.corrcoef(pitch[voiced], data.pitch[voiced])[0, 1]),
-        perplexity=float(np.exp(-(share * np.log(share)).sum())),
-        speaker_accuracy=accuracy,
-        speaker_chance=chance,
-    )
-
-
-def _runs(rows: Array) -> int:
-    return 1 + len(rows) // 4096
-
-
-def speaker_probe(
-    tokens: Array, speaker: Array, codebook_size: int, run: int = 50
-) -> tuple[float, float]:
-    """Tell speakers by how often each uses each token: naive Bayes on runs of 2 s.
-
-    Returns:
-        Accuracy on the second half of each speaker's runs, and the chance level.
-    """
-    train: dict[int, Array] = {}
-    tests: list[tuple[int, Array]] = []
-    for who in np.unique(speaker):
-        own = tokens[speaker == who]
-        runs = [own[i : i + run] for i in range(0, len(own) - run + 1, run)]
-        if len(runs) < 2:
-            continue
-        half = len(runs) // 2
-        counts = np.bincount(np.concatenate(runs[:half]), minlength=codebook_size)
-        train[int(who)] = np.log((counts + 0.5) / (counts + 0.5).sum())
-        tests += [(int(who), piece) for piece in runs[half:]]
-    if len(train) < 2:
-        return 0.0, 1.0
-    names = list(train)
-    table = np.stack([train[name] for name in names])
-    right = [names[int(table[:, piece].sum(axis=1).argmax())] == who for who, piece in tests]
-    return float(np.mean(right)), 1 / len(names)
-
-
 def token_data(
-    item: Item, ssl: Array, stretch: float, inventory: Mapping[str, int], speakers: Speakers
+    item: Item, ssl: Array, stretch: float, inventory: Mapping[str, int], pitches: Pitches
 ) -> TokenData:
     """Return the training columns of one utterance, or of a stretched copy of it.
 
@@ -299,7 +230,7 @@ def token_data(
         ssl: [2T', S] of the wave that was encoded.
         stretch: Its length over that of the item's wave.
         inventory: Teacher phoneme -> class.
-        speakers: Class and mean log pitch by speaker.
+        pitches: Mean log F0 of every speaker.
     """
     rows = pair_frames(ssl)
     middle = (np.arange(len(rows)) + 0.5) / stretch  # in tokens of the item
@@ -308,7 +239,7 @@ def token_data(
     wave = features.wave[: item.num_frames // 2 * 2 * (len(features.wave) // item.num_frames)]
     power = np.square(wave.astype(np.float32) / 32767).reshape(item.num_frames // 2, -1).mean(1)
     energy = np.log(np.sqrt(power) + 1e-3)
-    index, mean_pitch = speakers[item.entry.speaker]
+    mean_pitch = pitches[item.entry.speaker]
     log_pitch = np.log(features.hz).reshape(-1, 2).mean(1) - mean_pitch
     voiced = features.voiced.reshape(-1, 2).any(1)
     pitch = np.where(voiced, log_pitch, np.nan)
@@ -320,18 +251,17 @@ def token_data(
         ).reshape(-1, 2),
         pitch=pitch[where].astype(np.float32),
         energy=(energy - energy.mean())[where].astype(np.float32),
-        speaker=np.full(len(rows), index, np.int64),
         num_phonemes=len(inventory),
     )
 
 
-def speaker_table(corpus: Corpus) -> dict[str, tuple[int, float]]:
-    """Return class and mean log pitch of every speaker."""
+def speaker_pitches(corpus: Corpus) -> dict[str, float]:
+    """Return the mean log F0 of every speaker."""
     table = {}
-    for index, (name, items) in enumerate(sorted(corpus.by_speaker.items())):
+    for name, items in corpus.by_speaker.items():
         voiced = [np.log(i.features.hz[i.features.voiced.astype(bool)]) for i in items]
         together = np.concatenate(voiced)
-        table[name] = (index, float(together.mean()) if len(together) else math.log(150.0))
+        table[name] = float(together.mean()) if len(together) else math.log(150.0)
     return table
 
 

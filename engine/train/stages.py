@@ -123,14 +123,14 @@ def train_tokens(
 ) -> None:
     """Run the token stage."""
     corpus = load_data(folder, None).train
-    names, speakers = ssl_tokens.inventory(corpus), ssl_tokens.speaker_table(corpus)
+    names, pitches = ssl_tokens.inventory(corpus), ssl_tokens.speaker_pitches(corpus)
     parts = []
     for item in corpus.items:
-        parts.append(ssl_tokens.token_data(item, item.features.ssl, 1.0, names, speakers))
+        parts.append(ssl_tokens.token_data(item, item.features.ssl, 1.0, names, pitches))
         warped, stretch = item.features.warped, item.features.stretch
         if warped is not None and stretch is not None:
             ratio = float(stretch[0])
-            parts.append(ssl_tokens.token_data(item, warped, ratio, names, speakers))
+            parts.append(ssl_tokens.token_data(item, warped, ratio, names, pitches))
     stage = TokenStage(config, settings, loop, ssl_tokens.TokenData.join(parts))
     run_stage(folder / "tokens", stage, loop, {"settings": asdict(settings)})
 
