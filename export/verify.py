@@ -34,7 +34,7 @@ class Agreement:
 def token_agreement(
     pack: Pack, precision: str = "int8", *, sentences: int = 4, steps: int = 60
 ) -> Agreement:
-    """Compare a precision with fp32 on random phonemes, sampled as in serving.
+    """Compare a precision with fp32 on random phonemes, sampled with upstream's defaults.
 
     Raises:
         CheckpointError: The precision was not exported.

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -146,14 +146,7 @@ def open_speaker(settings: Settings) -> Iterator[Speaker]:
 
 def pack_params(pack: Pack, *, seed: int = 0) -> SynthesisParams:
     """Return what a request gets that does not say."""
-    sampling = pack.info.sampling
-    return replace(
-        SynthesisParams(seed=seed),
-        top_k=sampling.top_k,
-        top_p=sampling.top_p,
-        temperature=sampling.temperature,
-        repetition_penalty=sampling.repetition_penalty,
-    )
+    return SynthesisParams(seed=seed, **asdict(pack.sampling))
 
 
 def expected_s(num_phonemes: int, language: Language) -> float:

@@ -164,7 +164,7 @@ def _stack(rows: Sequence[Array]) -> Tensor:
 
 
 def _rows(rows: Sequence[Array], length: int) -> Tensor:
-    """Stack, repeating each row's last value to `length` where it is a pitch, zero elsewhere."""
+    """Stack rows, padded with 0: float32 [B, length]."""
     padded = np.zeros((len(rows), length), np.float32)
     for target, row in zip(padded, rows, strict=True):
         target[: len(row)] = row

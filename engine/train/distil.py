@@ -25,16 +25,16 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engine.enroll import Phonemizer
 from engine.errors import CheckpointError, TextError
 from engine.train.batches import Corpus, Item, generator
 from engine.train.loop import LoopSettings, clip_and_step
-from engine.train.prepare import Phonemizer
+from engine.train.prepare import TEACHER_FRAME_S
 from engine.train.store import Entry, Features, FeatureStore
 from engine.types import FRAMES_PER_TOKEN, Array, Language
 
 logger = logging.getLogger(__name__)
 
-TEACHER_FRAME_S = 0.025
 _TOKENS = "tokens.safetensors"
 _IGNORED = -100
 

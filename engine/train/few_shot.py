@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from engine.audio.io import Recording
@@ -30,7 +29,7 @@ from engine.train.acoustic import AcousticSettings, AcousticStage
 from engine.train.assemble import retuned
 from engine.train.curves import draw_curves
 from engine.train.early_stop import EarlyStop, Outcome, best_weights, train_watched
-from engine.train.loop import LoopSettings, Run
+from engine.train.loop import LoopSettings, under
 from engine.train.store import Entry, FeatureStore
 from engine.train.t2s import T2SSettings, T2SStage
 from engine.types import FloatArray, Language, Voice
@@ -101,7 +100,7 @@ def tune(work: Path, base: Pack, plan: FewShot, progress: Progress) -> Tuned:
     acoustic_weights = stages.pack_tensors(base, Part.ACOUSTIC)
     t2s_weights = stages.pack_tensors(base, Part.T2S)
     config = base.config.acoustic
-    quantizer = stages.load_quantizer(config, stages.part(acoustic_weights, "quantizer."))
+    quantizer = stages.load_quantizer(config, under(acoustic_weights, "quantizer."))
     count = len(FeatureStore(work / "features"))
     data = stages.load_data(work, quantizer, held_out=stages.few_held_out(count))
     outcomes: dict[str, Outcome | None] = {}
@@ -140,10 +139,7 @@ def _watched(
     plan: FewShot,
     progress: Progress,
 ) -> Outcome | None:
-    run = Run(folder, stage, loop)
-    what = {"torch": torch.__version__, "loop": asdict(loop), "settings": asdict(stage.settings)}
-    text = json.dumps(what, indent=2, default=str) + "\n"
-    (folder / "run.json").write_text(text, encoding="utf-8")
+    run = stages.begin_run(folder, stage, loop, {"settings": asdict(stage.settings)})
     name = folder.name
     progress(name, run.step, loop.steps)
     outcome = train_watched(

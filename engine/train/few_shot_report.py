@@ -6,7 +6,7 @@ import asyncio
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
 
@@ -53,13 +53,7 @@ async def _speak(
     pack: Pack, voices_dir: Path, voice: str, texts: Sequence[tuple[str, Language]]
 ) -> list[FloatArray]:
     frontend = Frontend(pack.symbol_set)
-    sampling = pack.info.sampling
-    params = SynthesisParams(
-        top_k=sampling.top_k,
-        top_p=sampling.top_p,
-        temperature=sampling.temperature,
-        repetition_penalty=sampling.repetition_penalty,
-    )
+    params = SynthesisParams(**asdict(pack.sampling))
     config = EngineConfig(
         backend="torch",
         pack=pack.path,

@@ -157,12 +157,12 @@ class Run:
         tensors = load_file(self.folder / CHECKPOINT)
         self.step = int(tensors["step"])
         for name, network in self.stage.networks.items():
-            _load(network, _under(tensors, f"network.{name}."), self.folder / CHECKPOINT)
+            _load(network, under(tensors, f"network.{name}."), self.folder / CHECKPOINT)
         for name in self.averages:
-            self.averages[name] = _under(tensors, f"average.{name}.")
+            self.averages[name] = under(tensors, f"average.{name}.")
         for name, optimizer in self.stage.optimizers.items():
             state: dict[int, dict[str, Tensor]] = {}
-            for key, value in _under(tensors, f"optimizer.{name}.").items():
+            for key, value in under(tensors, f"optimizer.{name}.").items():
                 index, field = key.split(".", 1)
                 state.setdefault(int(index), {})[field] = value
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
@@ -190,7 +190,7 @@ def load_average(folder: Path, name: str) -> dict[str, Tensor]:
     if not path.exists():
         raise CheckpointError(f"{folder} has no {CHECKPOINT}: train this stage first")
     tensors = load_file(path)
-    weights = _under(tensors, f"average.{name}.") or _under(tensors, f"network.{name}.")
+    weights = under(tensors, f"average.{name}.") or under(tensors, f"network.{name}.")
     if not weights:
         raise CheckpointError(f"{path} holds no network {name!r}: is it the run of another stage?")
     return weights
@@ -211,7 +211,8 @@ def clip_and_step(
     return float(norm)
 
 
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, without it."""
     return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
 
 

@@ -16,17 +16,18 @@ from engine.audio.io import Recording, read_audio
 from engine.audio.loudness import apply_gain, loudness_gain_db
 from engine.audio.resample import resample
 from engine.audio.vad import find_speech
-from engine.enroll import SSL_RATE_HZ
+from engine.enroll import SSL_RATE_HZ, Phonemizer
 from engine.errors import CheckpointError, SovitsError, TextError, VoiceError
 from engine.model_config import AcousticConfig
 from engine.train import pitch
 from engine.train.store import Entry, Features, FeatureStore
 from engine.train.warp import warp
-from engine.types import FRAMES_PER_TOKEN, Array, FloatArray, Language, Phonemes
+from engine.types import FRAMES_PER_TOKEN, Array, FloatArray, Language
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
 MIN_SECONDS = 0.6
 MAX_SECONDS = 30.0
+TEACHER_FRAME_S = 0.025  # what durations of a manifest count
 
 
 class Encoder(Protocol):
@@ -38,14 +39,6 @@ class Encoder(Protocol):
 
     def speaker_embedding(self, samples_16k: FloatArray) -> FloatArray | None:
         """Return [E], or None where the model has no speaker network."""
-        ...
-
-
-class Phonemizer(Protocol):
-    """The text frontend."""
-
-    def phonemize(self, text: str, language: Language) -> Phonemes:
-        """Return the phonemes of a sentence."""
         ...
 
 
@@ -122,7 +115,7 @@ def _manifest_line(line: str, folder: Path) -> Source:
         _language(data["lang"]),
         data["text"],
         ("", *data["phonemes"], ""),
-        tuple(frames * 0.025 for frames in data["durations"]),  # the teacher's 40 Hz
+        tuple(frames * TEACHER_FRAME_S for frames in data["durations"]),
     )
 
 

@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.backends.torch_weights import to_tensors
+from engine.enroll import Phonemizer
 from engine.errors import CheckpointError
 from engine.model_config import AcousticConfig, T2SConfig
 from engine.models.quantizer import Quantizer
@@ -39,9 +41,8 @@ from engine.train.distil import (
 )
 from engine.train.joint import JointStage, retold
 from engine.train.listener import Listener
-from engine.train.loop import LoopSettings, Run, Stage, load_average
+from engine.train.loop import LoopSettings, Run, Stage, load_average, under
 from engine.train.own_tokens import own_tokens
-from engine.train.prepare import Phonemizer
 from engine.train.settings import Recipe
 from engine.train.ssl_tokens import TokenSettings, TokenStage
 from engine.train.store import Entry, FeatureStore, split
@@ -153,7 +154,7 @@ def train_acoustic(
     if weights is None:
         trained = load_average(folder / "tokens", "quantizer")
         weights = {f"quantizer.{name}": value for name, value in trained.items()}
-    quantizer = load_quantizer(config, part(weights, "quantizer."))
+    quantizer = load_quantizer(config, under(weights, "quantizer."))
     corpus = load_data(folder, quantizer).train
     for index, (settings, loop) in enumerate(stages, 1):
         target = folder / f"acoustic-{index}"
@@ -229,7 +230,7 @@ def train_joint(
         raise CheckpointError(f"the T2S of {base.name!r} continues prompts; nothing to learn here")
     config, loop = base.config.acoustic, recipe.joint_loop
     weights: Mapping[str, Tensor] = pack_tensors(base, Part.ACOUSTIC)
-    quantizer = load_quantizer(config, part(weights, "quantizer."))
+    quantizer = load_quantizer(config, under(weights, "quantizer."))
     corpus = load_data(folder, quantizer).train
     t2s = T2S(base.config.t2s)
     t2s.load_state_dict(pack_tensors(base, Part.T2S))
@@ -256,7 +257,7 @@ def train_joint(
 
 def pack_tensors(base: Pack, which: Part) -> dict[str, Tensor]:
     """Return a pack's weights as tensors."""
-    return {name: torch.from_numpy(value) for name, value in base.tensors(which).items()}
+    return to_tensors(base.tensors(which))
 
 
 def text_data(folder: Path, quantizer: Quantizer | None) -> Data:
@@ -278,14 +279,15 @@ def run_stage(
     max_minutes: float = math.inf,
 ) -> None:
     """Train, say how in `run.json`, and draw the curves."""
-    run = Run(folder, stage, loop)
-    record = {"torch": torch.__version__, "loop": asdict(loop), **how}
-    text = json.dumps(record, indent=2, default=str) + "\n"
-    (folder / "run.json").write_text(text, encoding="utf-8")
+    run = begin_run(folder, stage, loop, how)
     run.train(max_minutes=max_minutes)
     draw_curves(folder)
 
 
-def part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the weights under a prefix, without it."""
-    return {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
+def begin_run(folder: Path, stage: Stage, loop: LoopSettings, how: Mapping[str, Any]) -> Run:
+    """Return a run that goes on where it was stopped, and say how it trains in `run.json`."""
+    run = Run(folder, stage, loop)
+    record = {"torch": torch.__version__, "loop": asdict(loop), **how}
+    text = json.dumps(record, indent=2, default=str) + "\n"
+    (folder / "run.json").write_text(text, encoding="utf-8")
+    return run

@@ -25,7 +25,7 @@ INDEX = "index.jsonl"
 class Entry:
     """What is known of one utterance besides its features.
 
-    `alignment` is the teacher's, where there is one: phoneme symbols and their lengths in seconds.
+    `symbols` and `durations_s` are a teacher's alignment, where there is one.
     """
 
     id: str
