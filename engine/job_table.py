@@ -57,9 +57,8 @@ class JobTable:
         for jobs in self._by_utterance.values():
             if not (are_slots_short or jobs[0].clock.has_credit):
                 continue
-            runs_dry_s = jobs[0].clock.deadline_s(
-                now_s
-            )  # without the next chunk of the sentence at hand
+            # When the listener runs dry without the next chunk of the sentence at hand.
+            runs_dry_s = jobs[0].clock.deadline_s(now_s)
             for job in jobs:
                 if are_slots_short or job.phase in _NEEDS_STEPS:
                     views.append(job.view(runs_dry_s, is_head=job is jobs[0]))

@@ -11,7 +11,7 @@ from pathlib import Path
 from engine.checkpoint import FileKind
 from engine.errors import CheckpointError, SovitsError
 from engine.importer import ImportRequest, import_official
-from engine.pack import Pack, load_pack
+from engine.pack import MANIFEST, Pack, load_pack
 from engine.paths import Paths, resolve_paths
 from engine.pull_command import add_pull_arguments, run_pull
 
@@ -168,7 +168,7 @@ def _verify(args: argparse.Namespace, paths: Paths) -> None:
 
 def _remove(args: argparse.Namespace, paths: Paths) -> None:
     folder = paths.pack(args.name)
-    if not (folder / "pack.json").is_file():
+    if not (folder / MANIFEST).is_file():
         there = ", ".join(paths.pack_names()) or "none"
         raise CheckpointError(f"there is no pack {args.name!r}; there are: {there}")
     if folder.parent == paths.bundled_dir:

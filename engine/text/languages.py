@@ -41,7 +41,7 @@ _OFFICIAL = "v2ProPlus"
 
 
 class LanguageFrontend(Protocol):
-    """What speaks one language; registered with `register`."""
+    """What speaks one language."""
 
     def normalize(self, text: MappedText, *, digits: DigitStyle) -> MappedText:
         """Return `text` in words and marks; foreign words stay as they are.
@@ -114,7 +114,7 @@ def _cantonese(options: FrontendOptions) -> LanguageFrontend:
     return CantoneseFrontend(options.symbol_set)
 
 
-_factories: dict[Language, Callable[[FrontendOptions], LanguageFrontend]] = {
+_FACTORIES: Mapping[Language, Callable[[FrontendOptions], LanguageFrontend]] = {
     Language.EN: _English,
     Language.ZH: _Chinese,
     Language.JA: _japanese,
@@ -123,21 +123,15 @@ _factories: dict[Language, Callable[[FrontendOptions], LanguageFrontend]] = {
 }
 
 
-def register(language: Language, factory: Callable[[FrontendOptions], LanguageFrontend]) -> None:
-    """Make `factory` speak `language` in frontends created from now on."""
-    _factories[language] = factory
-
-
 def is_installed(language: Language) -> bool:
     """True if what speaks `language` is there; nothing is imported to find out."""
-    if _factories.get(language) not in (_japanese, _korean, _cantonese):
-        return language in _factories
-    return all(importlib.util.find_spec(module) is not None for module in _MODULES[language])
+    modules = _MODULES.get(language, ())
+    return language in _FACTORIES and all(importlib.util.find_spec(name) for name in modules)
 
 
 def supported_languages() -> tuple[Language, ...]:
     """Return the languages that can be spoken here."""
-    return tuple(sorted(language for language in _factories if is_installed(language)))
+    return tuple(sorted(language for language in _FACTORIES if is_installed(language)))
 
 
 def how_to_install(language: Language) -> str:
@@ -165,4 +159,4 @@ def create(language: Language, options: FrontendOptions) -> LanguageFrontend:
             f"{NAMES[language]} text cannot be spoken by this installation, which speaks: {there}; "
             f"to add it: {how_to_install(language)}"
         )
-    return _factories[language](options)
+    return _FACTORIES[language](options)

@@ -51,14 +51,3 @@ def test_a_model_of_a_language_is_three_commands_away() -> None:
     model = "sovits-live model pull v2ProPlus && sovits-live serve --pack v2ProPlus"
     assert languages.how_to_speak(Language.EN) == model
     assert languages.how_to_speak(Language.KO) == f"pip install 'sovits-live[ko]' && {model}"
-
-
-def test_a_registered_language_needs_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `register` was given is used instead of our own."""
-    monkeypatch.setattr(languages, "_factories", dict(languages._factories))
-    made = create(Language.EN, FrontendOptions("v2"))
-    languages.register(Language.JA, lambda options: made)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert is_installed(Language.JA)
-    assert create(Language.JA, FrontendOptions("v2")) is made
-    assert not is_installed(Language.AUTO)
