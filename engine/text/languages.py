@@ -65,35 +65,16 @@ class FrontendOptions:
     g2pw_dir: Path | None = None
 
 
-class _English:
-    def __init__(self, options: FrontendOptions) -> None:
-        from engine.text.en.frontend import EnglishFrontend
+def _english(options: FrontendOptions) -> LanguageFrontend:
+    from engine.text.en.frontend import EnglishFrontend
 
-        self._frontend = EnglishFrontend(options.symbol_set)
-
-    def normalize(self, text: MappedText, *, digits: DigitStyle) -> MappedText:
-        return self._frontend.normalize(text, digits=digits)
-
-    def phonemize(
-        self, text: MappedText, overrides: Mapping[int, str], *, digits: DigitStyle
-    ) -> list[Spoken]:
-        return self._frontend.phonemize(text, digits=digits)
+    return EnglishFrontend(options.symbol_set)
 
 
-class _Chinese:
-    def __init__(self, options: FrontendOptions) -> None:
-        from engine.text.zh.frontend import ChineseFrontend
+def _chinese(options: FrontendOptions) -> LanguageFrontend:
+    from engine.text.zh.frontend import ChineseFrontend
 
-        self._frontend = ChineseFrontend(options.symbol_set, options.g2pw_dir)
-
-    def normalize(self, text: MappedText, *, digits: DigitStyle) -> MappedText:
-        return self._frontend.normalize(text, digits=digits)
-
-    def phonemize(
-        self, text: MappedText, overrides: Mapping[int, str], *, digits: DigitStyle
-    ) -> list[Spoken]:
-        words = self._frontend.phonemize(text, overrides, digits=digits)
-        return [Spoken(word.char, word.phones, word.start, word.end) for word in words]
+    return ChineseFrontend(options.symbol_set, options.g2pw_dir)
 
 
 def _japanese(options: FrontendOptions) -> LanguageFrontend:
@@ -115,8 +96,8 @@ def _cantonese(options: FrontendOptions) -> LanguageFrontend:
 
 
 _FACTORIES: Mapping[Language, Callable[[FrontendOptions], LanguageFrontend]] = {
-    Language.EN: _English,
-    Language.ZH: _Chinese,
+    Language.EN: _english,
+    Language.ZH: _chinese,
     Language.JA: _japanese,
     Language.KO: _korean,
     Language.YUE: _cantonese,

@@ -52,12 +52,10 @@ class FrontendConfig:
         """
         # Imported here: a server whose frontends are processes needs none of it itself.
         from engine.text.frontend import Frontend
-        from engine.text.lexicon import Lexicon
 
-        lexicon = Lexicon.read(self.lexicon) if self.lexicon else None
         return Frontend(
             self.symbol_set,
-            lexicon=lexicon,
+            lexicon=self.lexicon,
             g2pw_dir=self.g2pw_dir,
             digits=self.digits,
             languages=self.languages,

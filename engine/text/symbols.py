@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 from typing import get_args
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from engine.errors import InvalidParameter, TextError
 from engine.model_config import SymbolSet
+from engine.text import packaged
 from engine.text.languages import how_to_speak
 from engine.types import IntArray, Language
 
@@ -98,8 +98,7 @@ def symbol_table(symbol_set: SymbolSet) -> SymbolTable:
     """
     if symbol_set not in _SIZES:
         raise InvalidParameter("symbol_set", symbol_set, ", ".join(get_args(SymbolSet)))
-    text = files("engine.text").joinpath("data/symbols.txt").read_text(encoding="utf-8")
-    names = tuple(text.split("\n")[: _SIZES[symbol_set]])
+    names = tuple(packaged.read("symbols.txt").decode("utf-8").split("\n")[: _SIZES[symbol_set]])
     assert len(set(names)) == _SIZES[symbol_set]
     ids = MappingProxyType({name: index for index, name in enumerate(names)})
     return SymbolTable(symbol_set, names, ids, _LANGUAGES[symbol_set])

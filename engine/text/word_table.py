@@ -11,8 +11,9 @@ from __future__ import annotations
 import gzip
 from bisect import bisect_right
 from collections.abc import Iterator
-from importlib.resources import files
 from typing import Self
+
+from engine.text import packaged
 
 _BLOCK = 1024  # bytes
 
@@ -42,7 +43,7 @@ class WordTable:
     @classmethod
     def packaged(cls, name: str) -> Self:
         """Return the table in data/NAME: sorted lines with tabs, gzipped."""
-        return cls(gzip.decompress(files("engine.text").joinpath("data", name).read_bytes()))
+        return cls(gzip.decompress(packaged.read(name)))
 
     def __len__(self) -> int:
         return self._size

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 
+from engine.text import packaged
 from engine.text.word_table import WordTable
 
 ARPABET = frozenset(
@@ -71,14 +71,9 @@ class Dictionary:
         return 0 if entry is None else int(entry.partition("\t")[2] or 0)
 
 
-def rows(name: str) -> list[str]:
-    """Return the lines of a packaged word list, without comments."""
-    lines = files("engine.text").joinpath("data", name).read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
-
-
 @cache
 def dictionary() -> Dictionary:
     """Return the packaged dictionary."""
-    extra = {word: phones for word, _, phones in (r.partition(" ") for r in rows("en_extra.txt"))}
-    return Dictionary(WordTable.packaged("en_dict.txt.gz"), extra)
+    extra = (line.partition(" ") for line in packaged.lines("en_extra.txt"))
+    words = WordTable.packaged("en_dict.txt.gz")
+    return Dictionary(words, {word: phones for word, _, phones in extra})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from engine.model_config import SymbolSet
 from engine.text.en.g2p import EnglishG2P
@@ -32,12 +33,17 @@ class EnglishFrontend:
         return normalize(MappedText.of(text) if isinstance(text, str) else text, digits)
 
     def phonemize(
-        self, text: MappedText | str, *, digits: DigitStyle = DigitStyle.AUTO
+        self,
+        text: MappedText | str,
+        overrides: Mapping[int, str] | None = None,
+        *,
+        digits: DigitStyle = DigitStyle.AUTO,
     ) -> list[Spoken]:
         """Return the words and marks of `text` as spoken.
 
         Args:
             text: Raw or already normalised English; what is neither is left out.
+            overrides: Pinyin by source offset, which means nothing here.
             digits: How numbers are read.
         """
         normal = self.normalize(text, digits=digits)

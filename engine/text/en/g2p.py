@@ -1,9 +1,9 @@
-"""English words to ARPAbet: lexicon, heteronyms, dictionary, affixes, compounds, network."""
+"""English words to ARPAbet: heteronyms, dictionary, affixes, compounds, network."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 from engine.text.en.acronyms import is_said
@@ -23,20 +23,10 @@ _MIN_FREQUENCY_LONG = 26
 
 
 class EnglishG2P:
-    """Pronounces tokenised sentences.
+    """Pronounces tokenised sentences with the packaged dictionary."""
 
-    Args:
-        lexicon: User entries (lower case) that go before everything else.
-        words: The dictionary; the packaged one if None.
-    """
-
-    def __init__(
-        self,
-        lexicon: Mapping[str, tuple[str, ...]] | None = None,
-        words: Dictionary | None = None,
-    ) -> None:
-        self._lexicon = lexicon or {}
-        self._words = words or dictionary()
+    def __init__(self) -> None:
+        self._words = dictionary()
         self._heteronyms = heteronyms()
 
     def sentence(self, tokens: Sequence[str]) -> list[tuple[str, ...]]:
@@ -51,8 +41,6 @@ class EnglishG2P:
         for index, (token, word) in enumerate(zip(tokens, lower, strict=True)):
             if not any(char.isalpha() for char in word):
                 spoken.append((token,))
-            elif word in self._lexicon:
-                spoken.append(self._lexicon[word])
             elif phones := in_context(lower, index):
                 spoken.append(phones)
             elif word in self._heteronyms:
@@ -73,7 +61,7 @@ class EnglishG2P:
         if len(token) == 1:
             return self._letter(token)
         word = token.lower()
-        if known := self._lexicon.get(word) or self._words.get(word):
+        if known := self._words.get(word):
             return known
         if "-" in word.strip("-"):
             return self._parts(token.split("-"))

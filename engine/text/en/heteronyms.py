@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 
-from engine.text.en.dictionary import rows
+from engine.text import packaged
 
 _BASE_FORM_AFTER = frozenset(
     "to will would can could shall should must may might do does did don't doesn't didn't can't "
@@ -56,7 +56,7 @@ class Heteronym:
 def heteronyms() -> Mapping[str, Heteronym]:
     """Return the packaged heteronyms by spelling (lower case)."""
     table = {}
-    for line in rows("en_heteronyms.txt"):
+    for line in packaged.lines("en_heteronyms.txt"):
         word, matching, otherwise, tags = line.split("|")
         table[word] = Heteronym(
             tuple(tags.split()), tuple(matching.split()), tuple(otherwise.split())

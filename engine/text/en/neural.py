@@ -9,10 +9,10 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from functools import cache, lru_cache
-from importlib.resources import files
 
 import numpy as np
 
+from engine.text import packaged
 from engine.types import FloatArray
 
 _MAX_PHONES = 20
@@ -68,8 +68,7 @@ class NeuralG2P:
 
 @cache
 def _packaged() -> NeuralG2P:
-    raw = files("engine.text").joinpath("data/en_g2p.npz").read_bytes()
-    with np.load(io.BytesIO(raw)) as arrays:
+    with np.load(io.BytesIO(packaged.read("en_g2p.npz"))) as arrays:
         return NeuralG2P({name: arrays[name].astype(np.float32) for name in arrays.files})
 
 

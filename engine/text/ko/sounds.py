@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib.resources import files
 
+from engine.text import packaged
 from engine.text.ko.jamo import apart, final, with_initials
 
 _TENSE = {"ᄀ": "ᄁ", "ᄃ": "ᄄ", "ᄇ": "ᄈ", "ᄉ": "ᄊ", "ᄌ": "ᄍ"}
@@ -67,20 +67,16 @@ _LINKS: tuple[tuple[str, str], ...] = (
 _NEXT_RIEUL = _rule("([ᄋᄅ]ᅳᆯ) ᄅ", r"\1 ᄂ")
 
 
-def _rows(name: str) -> list[str]:
-    text = files("engine.text").joinpath(f"data/{name}").read_text(encoding="utf-8")
-    return [line for line in text.splitlines() if line and not line.startswith("#")]
-
-
 @cache
 def _words() -> tuple[tuple[str, str], ...]:
-    return tuple((row.split(" ")[0], row.split(" ")[1]) for row in _rows("ko_words.txt"))
+    rows = (line.split(" ") for line in packaged.lines("ko_words.txt"))
+    return tuple((row[0], row[1]) for row in rows)
 
 
 @cache
 def _finals() -> tuple[Rule, ...]:
     rules = []
-    for row in _rows("ko_finals.txt"):
+    for row in packaged.lines("ko_finals.txt"):
         last, _, cells = row.partition(": ")
         for cell in cells.split(" "):
             follows = r"(\W|$)" if cell[0] == "$" else f"( ?){cell[0]}"

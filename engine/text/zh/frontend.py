@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.model_config import SymbolSet
 from engine.text.mapped import MappedText
-from engine.text.spoken import DigitStyle
+from engine.text.spoken import DigitStyle, Spoken
 from engine.text.symbols import PUNCTUATION, symbol_table
 from engine.text.zh.g2p import Pronouncer
 from engine.text.zh.normalize import normalize
 from engine.text.zh.polyphones import PinyinSource
-
-
-@dataclass(frozen=True, slots=True)
-class ZhWord:
-    """One character of the normalized text.
-
-    Attributes:
-        char: A Han character or a mark of PUNCTUATION.
-        phones: Its symbols: two for a syllable, one for a mark.
-        start: Source offset of what it was made from.
-        end: Source offset just after that.
-    """
-
-    char: str
-    phones: tuple[str, ...]
-    start: int
-    end: int
 
 
 class ChineseFrontend:
@@ -55,10 +37,6 @@ class ChineseFrontend:
 
         return G2pw.load(g2pw_dir)
 
-    def warm_up(self) -> None:
-        """Load the dictionaries now instead of with the first sentence."""
-        self.phonemize("预热3 km。")
-
     def normalize(
         self, text: MappedText | str, *, digits: DigitStyle = DigitStyle.AUTO
     ) -> MappedText:
@@ -71,8 +49,8 @@ class ChineseFrontend:
         overrides: Mapping[int, str] | None = None,
         *,
         digits: DigitStyle = DigitStyle.AUTO,
-    ) -> list[ZhWord]:
-        """Return the characters of `text` as spoken, each with its phonemes.
+    ) -> list[Spoken]:
+        """Return the characters of `text` as spoken, two symbols for a syllable.
 
         Args:
             text: Raw or already normalized Chinese; normalizing twice changes nothing. Foreign
@@ -93,7 +71,7 @@ class ChineseFrontend:
         }
         phones = self._pronouncer.phones(chars, fixed)
         return [
-            ZhWord(spoken.text[i], phones[at], spoken.starts[i], spoken.ends[i])
+            Spoken(spoken.text[i], phones[at], spoken.starts[i], spoken.ends[i])
             for at, i in enumerate(kept)
         ]
 

@@ -11,8 +11,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
+
+from engine.text import packaged
 
 _SYLLABLE = re.compile(r"([a-zêü]+)([1-5])")
 # Spellings with the umlaut written out after j, q, x, y; the dots are not written there.
@@ -40,8 +41,7 @@ class Syllable:
 
 @cache
 def _inventory() -> Mapping[str, tuple[str, str]]:
-    text = files("engine.text").joinpath("data/zh_pinyin.txt").read_text(encoding="utf-8")
-    rows = (line.split(" ") for line in text.splitlines())
+    rows = (line.split(" ") for line in packaged.lines("zh_pinyin.txt"))
     return MappingProxyType({letters: (initial, final) for letters, initial, final in rows})
 
 

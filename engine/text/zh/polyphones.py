@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from importlib.resources import files
 from types import MappingProxyType
 from typing import Protocol
 
+from engine.text import packaged
 from engine.text.word_table import WordTable
 from engine.text.zh.words import Token
 
@@ -49,8 +49,7 @@ class _Context:
 
 
 def _lines(name: str) -> list[list[str]]:
-    text = files("engine.text").joinpath(f"data/{name}").read_text(encoding="utf-8")
-    return [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+    return [line.split() for line in packaged.lines(name)]
 
 
 @cache

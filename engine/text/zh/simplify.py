@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 
+from engine.text import packaged
 from engine.text.mapped import MappedText
 from engine.text.zh.rules import apply, rule
 
@@ -23,8 +23,7 @@ _IN_TRADITIONAL_TEXT = (
 
 @cache
 def _table() -> Mapping[int, str]:
-    text = files("engine.text").joinpath("data/zh_traditional.txt").read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    lines = packaged.lines("zh_traditional.txt")
     pairs = zip("".join(lines[::2]), "".join(lines[1::2]), strict=True)
     return MappingProxyType({ord(traditional): simple for traditional, simple in pairs})
 

@@ -16,6 +16,7 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
+from engine.text import packaged
 from engine.text.word_table import WordTable
 
 logger = logging.getLogger(__name__)
@@ -32,14 +33,13 @@ class Token:
 @cache
 def word_lists() -> Mapping[str, frozenset[str]]:
     """Return the lists of data/zh_words.txt by name: neutral, stressed, rhotic, syllabic."""
-    text = files("engine.text").joinpath("data/zh_words.txt").read_text(encoding="utf-8")
     lists: dict[str, set[str]] = {}
     name = ""
-    for line in text.splitlines():
+    for line in packaged.lines("zh_words.txt"):
         if line.startswith("["):
             name = line.strip("[]")
             lists[name] = set()
-        elif not line.startswith("#"):
+        else:
             lists[name].update(line.split())
     return MappingProxyType({key: frozenset(words) for key, words in lists.items()})
 

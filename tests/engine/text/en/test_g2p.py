@@ -106,12 +106,6 @@ def test_words_outside_the_dictionary(g2p: EnglishG2P, word: str, phones: str) -
     assert " ".join(g2p.word(word)) == phones
 
 
-def test_the_users_lexicon_goes_first() -> None:
-    """An entry of the caller replaces dictionary, heteronyms and spelling."""
-    g2p = EnglishG2P({"read": ("T",), "usb": ("P",)})
-    assert g2p.sentence(["I", "read", "USB"]) == [("AY1",), ("T",), ("P",)]
-
-
 def test_compounds_are_split_only_into_common_words() -> None:
     """Chance splits of names are left to the network."""
     assert split_compound("placeholder", dictionary()) == ("place", "holder")

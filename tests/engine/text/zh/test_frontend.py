@@ -61,7 +61,7 @@ def test_v1_keeps_the_readings_it_was_trained_with() -> None:
 def test_words_point_into_the_source() -> None:
     """Every character knows what it was made from, an amount as a whole."""
     words = ChineseFrontend("v2").phonemize("共19.9元，３天")
-    assert [(w.char, w.start, w.end) for w in words] == [
+    assert [(w.text, w.start, w.end) for w in words] == [
         ("共", 0, 1),
         *[(char, 1, 5) for char in "十九点九"],
         ("元", 5, 6),
@@ -94,7 +94,7 @@ def test_foreign_words_are_left_to_others() -> None:
     """Latin words stay in the normalized text and get no Chinese phonemes."""
     frontend = ChineseFrontend("v2")
     assert frontend.normalize("用 Opus codec 编码").text == "用Opus codec编码"
-    assert [w.char for w in frontend.phonemize("用 Opus codec 编码")] == list("用编码")
+    assert [w.text for w in frontend.phonemize("用 Opus codec 编码")] == list("用编码")
 
 
 def test_normalizing_twice_changes_nothing() -> None:
@@ -109,7 +109,7 @@ def test_warm_up_loads_the_dictionaries() -> None:
     """After warm_up jieba is there, and wetext is not: only rare units need it."""
     code = (
         "import sys; from engine.text.zh.frontend import ChineseFrontend;"
-        "f = ChineseFrontend('v2'); cold = 'jieba' in sys.modules; f.warm_up();"
+        "f = ChineseFrontend('v2'); cold = 'jieba' in sys.modules; f.phonemize('好。');"
         "raise SystemExit(cold or 'jieba' not in sys.modules or 'wetext' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -136,5 +136,5 @@ def test_any_text_is_spoken_without_an_error(text: str, digits: DigitStyle) -> N
     assert all(phone in table for word in words for phone in word.phones)
     assert all(0 <= word.start < word.end <= len(text) for word in words)
     assert all(a.start <= b.start for a, b in zip(words, words[1:], strict=False))
-    is_mark = [word.char in PUNCTUATION for word in words]
+    is_mark = [word.text in PUNCTUATION for word in words]
     assert not any(a and b for a, b in zip(is_mark, is_mark[1:], strict=False))
