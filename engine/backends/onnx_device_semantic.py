@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from engine.backends.onnx_session import PrefillInputs
 from engine.backends.slot_table import SlotTable
 from engine.model_config import T2SConfig
-from engine.types import Array, FloatArray, IntArray
+from engine.types import FloatArray, IntArray
 
 
 class OnnxDeviceSemantic:
@@ -48,7 +49,7 @@ class OnnxDeviceSemantic:
         self._config = config
         self._device = device
         self._prefill, self._step, self._fill = prefill, step, fill
-        self._has_bert = "bert" in {value.name for value in prefill.get_inputs()}
+        self._prefill_inputs = PrefillInputs(prefill, config)
         self._slots = SlotTable(num_slots, max_positions)
         head_dim = config.hidden_dim // config.num_heads
         self._shape = (num_slots, config.num_heads, max_positions, head_dim)
@@ -68,13 +69,7 @@ class OnnxDeviceSemantic:
             TextError: The sentence and its prompt do not fit a slot.
         """
         length = self._slots.prefill_length(len(phoneme_ids), len(prompt_tokens))
-        inputs: dict[str, Array] = {
-            "phoneme_ids": phoneme_ids[None],
-            "prompt_tokens": prompt_tokens[None],
-        }
-        if self._has_bert:
-            zeros = np.zeros((self._config.bert_dim, len(phoneme_ids)), np.float32)
-            inputs["bert"] = (zeros if bert is None else bert)[None]
+        inputs = self._prefill_inputs(phoneme_ids, bert, prompt_tokens)
         binding = self._prefill.io_binding()
         for name, array in inputs.items():
             binding.bind_cpu_input(name, np.ascontiguousarray(array))

@@ -22,6 +22,7 @@ import numpy as np
 import onnxruntime as ort
 
 from engine.backends.memory import trim, zeros
+from engine.backends.onnx_session import PrefillInputs
 from engine.backends.slot_table import MaskedSlotTable
 from engine.model_config import T2SConfig
 from engine.types import Array, FloatArray, IntArray
@@ -50,7 +51,7 @@ class OnnxSemantic:
         self._config = config
         self._prefill = prefill
         self._step = step
-        self._has_bert = "bert" in {value.name for value in prefill.get_inputs()}
+        self._prefill_inputs = PrefillInputs(prefill, config)
         self._slots = MaskedSlotTable(num_slots, max_positions)
         self._binding: _Binding | None = None
         self._cache: FloatArray = np.zeros((0,), np.float32)
@@ -65,14 +66,9 @@ class OnnxSemantic:
             TextError: The sentence and its prompt do not fit a slot.
         """
         length = self._slots.prefill_length(len(phoneme_ids), len(prompt_tokens))
-        inputs: dict[str, Array] = {
-            "phoneme_ids": phoneme_ids[None],
-            "prompt_tokens": prompt_tokens[None],
-        }
-        if self._has_bert:
-            zeros = np.zeros((self._config.bert_dim, len(phoneme_ids)), np.float32)
-            inputs["bert"] = (zeros if bert is None else bert)[None]
-        logits, *rows = self._prefill.run(None, inputs)
+        logits, *rows = self._prefill.run(
+            None, self._prefill_inputs(phoneme_ids, bert, prompt_tokens)
+        )
         self._reserve(length + 1)
         for layer, row in enumerate(rows):
             self._cache[layer, slot, :, :length] = row[0]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import onnxruntime as ort
 
 from engine.errors import BackendUnavailable, CheckpointError
-from engine.types import Array
+from engine.model_config import T2SConfig
+from engine.types import Array, FloatArray, IntArray
 
 CPU = "CPUExecutionProvider"
 # The first moves the factor of attention scores into the product, whose fast kernel for one row
@@ -70,6 +72,27 @@ def session_options(threads: int) -> ort.SessionOptions:
     options.enable_mem_pattern = False
     options.enable_cpu_mem_arena = False
     return options
+
+
+class PrefillInputs:
+    """What a T2S prefill graph is given; one of a model without BERT has no input for it."""
+
+    def __init__(self, prefill: ort.InferenceSession, config: T2SConfig) -> None:
+        self._has_bert = "bert" in {value.name for value in prefill.get_inputs()}
+        self._bert_dim = config.bert_dim
+
+    def __call__(
+        self, phoneme_ids: IntArray, bert: FloatArray | None, prompt_tokens: IntArray
+    ) -> dict[str, Array]:
+        """Return the inputs of one row by name; arguments as `SemanticDecoder.prefill`."""
+        inputs: dict[str, Array] = {
+            "phoneme_ids": phoneme_ids[None],
+            "prompt_tokens": prompt_tokens[None],
+        }
+        if self._has_bert:
+            none = np.zeros((self._bert_dim, len(phoneme_ids)), np.float32)
+            inputs["bert"] = (none if bert is None else bert)[None]
+        return inputs
 
 
 def run(session: ort.InferenceSession, inputs: Mapping[str, Array]) -> list[Array]:

@@ -30,7 +30,7 @@ class BackendOptions(Protocol):
 
     @property
     def precision(self) -> str:
-        """Of the T2S stage, for backends with a choice: fp32 or int8."""
+        """Of the T2S stage, for backends with a choice: fp32, int8, or auto, what is fastest."""
         ...
 
     @property
