@@ -113,7 +113,7 @@ async function speak() {
     const mine = await live.open(settings());
     if (request.signal.aborted) return void mine.cancel();
     speech = mine;
-    follow(mine, text.length);
+    follow(mine);
     const append = (token) => {
       stage.transcript.append(token);
       mine.send(token);

@@ -69,7 +69,7 @@ class PriorEncoder(nn.Module):
     """Tokens' codebook rows -> mean and log standard deviation.
 
     The projection to statistics works frame by frame, so whoever wants another speed stretches
-    the statistics (`engine.vocoding_math.stretch`) and gets what upstream gets by stretching
+    the statistics (`engine.vocoding.VocoderStream`) and gets what upstream gets by stretching
     the features before it.
     """
 
