@@ -47,11 +47,11 @@ from engine.errors import InvalidParameter, SovitsError
 from engine.graph_weights import GraphWeights
 from engine.manifest import ExportManifest
 from engine.pack import Pack, Part, load_pack
+from engine.paths import BUNDLED
 from engine.text.frontend import Frontend
 from engine.types import Array, FloatArray, Language
 
 ROWS = ("step", "decoder", "v2Pro", "nano", "streams")
-_NANO = Path("engine/bundled/nano")
 _PAST = 256
 _FRAMES = 50  # one second of audio
 _WARM_UP = 2
@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--rows", default=",".join(ROWS), help=f"of: {', '.join(ROWS)}")
     add("--pack", type=Path, help="an exported full-size pack instead of a random one")
     add("--family", default="v2Pro", help="of the random pack")
-    add("--nano", type=Path, default=_NANO, help="the nano pack")
+    add("--nano", type=Path, default=BUNDLED / "nano", help="the nano pack")
     add("--cache", type=Path, default=Path("runs/bench"), help="for random packs")
     add("--repeats", type=int, default=20)
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="of the servers started")

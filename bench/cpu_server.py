@@ -21,6 +21,7 @@ from bench.capacity import BUFFER_MS, largest
 from bench.decode import AudioFormat
 from bench.environment import Summary
 from bench.load import Driver, Load, Outcome
+from bench.processes import descendants
 from bench.statistics import summarise
 from bench.targets.base import Line, TargetConfig
 from bench.targets.connect import opener
@@ -93,7 +94,7 @@ def _is_ready(port: int) -> bool:
 def memory_of(pid: int) -> Memory:
     """Return the memory of a process and its descendants."""
     resident = proportional = 0
-    for member in _tree(pid):
+    for member in descendants(pid):
         fields = dict(
             line.split(":", 1)
             for line in Path(f"/proc/{member}/smaps_rollup").read_text().splitlines()[1:]
@@ -101,14 +102,6 @@ def memory_of(pid: int) -> Memory:
         resident += int(fields["Rss"].split()[0])
         proportional += int(fields["Pss"].split()[0])
     return Memory(resident / 1000, proportional / 1000)
-
-
-def _tree(pid: int) -> list[int]:
-    found = [pid]
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += _tree(int(child))
-    return found
 
 
 async def speak(

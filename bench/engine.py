@@ -118,7 +118,7 @@ def chunk_costs(backend: Backend, style: Style, *, chunks: int, chunk_tokens: in
 
 
 async def concurrent(
-    pack: Pack, config: EngineConfig, jobs: Sequence[SentenceJob]
+    config: EngineConfig, jobs: Sequence[SentenceJob]
 ) -> tuple[list[FloatArray], float]:
     """Speak all jobs at once; return their audio and the wall time."""
     engine = ThreadEngine(config)
@@ -159,11 +159,11 @@ def throughput(
         )
         for n in range(max(batches))
     ]
-    alone = [asyncio.run(concurrent(pack, config, [job])) for job in jobs[: min(4, len(jobs))]]
+    alone = [asyncio.run(concurrent(config, [job])) for job in jobs[: min(4, len(jobs))]]
     rows = []
     isolated = True
     for batch in batches:
-        audio, wall_s = asyncio.run(concurrent(pack, config, jobs[:batch]))
+        audio, wall_s = asyncio.run(concurrent(config, jobs[:batch]))
         for one, (expected, _) in zip(audio, alone, strict=False):
             isolated &= np.array_equal(one, expected[0])
         seconds = sum(len(one) for one in audio) / pack.sample_rate_hz

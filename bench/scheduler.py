@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import heapq
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from bench import plots
 from bench.environment import write_json
 from engine.chunking import ChunkSchedule
 from engine.playout import PlayoutClock
@@ -243,7 +244,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--costs", type=Path, help="JSON of `bench engine`, whose measured steps are used"
     )
     parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--plot", type=Path, help="write a plot here (needs matplotlib)")
+    parser.add_argument("--plot", type=Path, help="write a plot here (SVG)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -277,29 +278,15 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         write_json(args.json, {"costs": asdict(costs), "rows": rows})
     if args.plot:
-        _plot(rows, args.plot)
+        args.plot.parent.mkdir(parents=True, exist_ok=True)
+        args.plot.write_text(plot(rows) + "\n", encoding="utf-8")
     return 0
 
 
-def _plot(rows: Sequence[dict[str, float]], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, left = pyplot.subplots(figsize=(7, 4))
-    sessions = [row["sessions"] for row in rows]
-    left.plot(sessions, [row["first_audio_p50_s"] * 1e3 for row in rows], "o-", label="p50")
-    left.plot(sessions, [row["first_audio_p95_s"] * 1e3 for row in rows], "s-", label="p95")
-    left.set_xscale("log", base=2)
-    left.set_yscale("log")
-    left.set_xlabel("sessions")
-    left.set_ylabel("first audio, ms")
-    left.legend(loc="upper left")
-    right = left.twinx()
-    rates = [row["underruns_per_utterance"] for row in rows]
-    right.plot(sessions, rates, "x:", color="tab:red")
-    right.set_ylabel("underruns per utterance", color="tab:red")
-    figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+def plot(rows: Sequence[Mapping[str, float]]) -> str:
+    """Return first audio over sessions as SVG."""
+    series = {
+        name: [(row["sessions"], 1e3 * row[f"first_audio_{name}_s"]) for row in rows]
+        for name in ("p50", "p95")
+    }
+    return plots.lines(series, "sessions", "first audio, ms")

@@ -26,6 +26,7 @@ import numpy as np
 
 from bench.environment import write_json
 from bench.listeners import WORDS
+from bench.processes import descendants
 from clients.errors import StreamError
 from clients.events import AudioPacket, ContextCancelled, ContextDone, SegmentStarted
 from clients.stream_client import StreamClient
@@ -222,7 +223,7 @@ class Server:
 
     def pids(self) -> list[int]:
         """Return its processes, the one with the event loop first."""
-        return _family(self.process.pid)
+        return descendants(self.process.pid)
 
     async def stop(self) -> int:
         """Ask it to end and return its status."""
@@ -234,15 +235,6 @@ class Server:
         if self.process.returncode is None:
             self.process.kill()
             await self.process.wait()
-
-
-def _family(pid: int) -> list[int]:
-    found = [pid]
-    for task in os.listdir(f"/proc/{pid}/task"):
-        children = Path(f"/proc/{pid}/task/{task}/children").read_text().split()
-        for child in children:
-            found += _family(int(child))
-    return found
 
 
 def _number(pattern: str, text: str) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.quality.items import AGAIN, SPEAKER, Folder, Item, Kind
-from bench.quality.lists import Line, read_lines
+from bench.quality.lists import LISTS, Line, read_lines
 from bench.quality.recordings import Recorded, clone_voices, read_recorded
 from bench.quality.resynthesis import Resynthesizer
 from bench.quality.speaker import Settings, Speaker, Speech, expected_s, open_speaker
@@ -40,7 +40,7 @@ class Plan:
         streams: Sentences that are spoken in each streaming mode and compared.
     """
 
-    lists: tuple[str, ...] = ("en", "zh", "mixed", "digits")
+    lists: tuple[str, ...] = LISTS
     limit: int | None = None
     voices: tuple[str, ...] = ()
     speakers: Path | None = None

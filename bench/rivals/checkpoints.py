@@ -26,12 +26,11 @@ from bench.official_files import (
     write_sovits,
     write_speaker,
 )
-from engine.types import Array, FloatArray
+from engine.types import TOKEN_HZ, Array, FloatArray
 
 REFERENCE_S = 4.0
 REFERENCE_TEXT = "The lamps along the river came on before it was dark."
 _PROMPT_PAD_S = 0.6  # upstream's; who pads less has a shorter prompt and makes more tokens
-_TOKEN_HZ = 25
 _RATE_HZ = 32000
 _SPAN = 400  # positions the step is solved for
 _BEFORE, _AFTER = -12.0, 30.0  # logits of the end token; the others' largest is about 7
@@ -83,7 +82,7 @@ def write_checkpoints(folder: Path, tokens: int) -> Checkpoints:
     if mark.is_file() and json.loads(mark.read_text()) == made:
         return files
     folder.mkdir(parents=True, exist_ok=True)
-    end_at = round(_TOKEN_HZ * (REFERENCE_S + _PROMPT_PAD_S)) + tokens - 1
+    end_at = round(TOKEN_HZ * (REFERENCE_S + _PROMPT_PAD_S)) + tokens - 1
     write_gpt(files.gpt, GptSizes(), replaced=gpt_that_ends(end_at))
     write_sovits(files.sovits, FULL_SOVITS)
     if not files.hubert.is_dir():

@@ -47,7 +47,6 @@ class Engine:
     Attributes:
         kind: What its socket speaks, as `bench latency --kind`.
         options: Added to each request.
-        silence_s: What it appends to a sentence; taken off before speed is worked out.
         prepare: Done once, untimed.
         command: What starts it on a port, writing the time of its parts to a file.
         health: See `serving`.
@@ -61,7 +60,6 @@ class Engine:
     prepare: Callable[[Place], None] = lambda place: None
     options: Callable[[Place], Mapping[str, object]] = lambda place: {}
     voice: Callable[[Place], str] = lambda place: str(place.files.reference)
-    silence_s: float = 0.0
     health: str = ""
     folder: str = ""
     is_ours: bool = False

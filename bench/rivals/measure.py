@@ -20,7 +20,6 @@ from bench.targets.base import Line, TargetConfig
 from bench.targets.connect import opener
 
 RATE_HZ = 32000
-TOKEN_HZ = 25
 TOGETHER = 4
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.rivals.engines import ENGINES, Engine
-from bench.rivals.measure import TOGETHER, TOKEN_HZ
+from bench.rivals.engines import ENGINES
+from bench.rivals.measure import TOGETHER
+from engine.types import TOKEN_HZ
 
 _HARMLESS = frozenset({"header_only_first_byte", "leading_silence", "silent"})
 _LENGTH_TOLERANCE = 0.1
@@ -25,26 +26,23 @@ RATIOS: Mapping[str, str] = {
 Round = Mapping[str, Any]
 
 
-def engine_figures(engine: Engine, rounds: Sequence[Round]) -> dict[str, Any]:
-    """Return the figures of one engine over its rounds; None for what it cannot tell.
-
-    A second of audio is one it made: silence it appends is taken off first.
-    """
+def engine_figures(rounds: Sequence[Round]) -> dict[str, Any]:
+    """Return the figures of an engine over its rounds; None for what it cannot tell."""
     alone = [level for entry in rounds for level in entry["levels"] if level["clients"] == 1]
     together = [level for entry in rounds for level in entry["levels"] if level["clients"] > 1]
     runs = [run["clocks"] for level in alone for run in level["runs"] if is_whole(run["clocks"])]
-    lengths = [clocks["audio_s"] - engine.silence_s for clocks in runs]
+    lengths = [clocks["audio_s"] for clocks in runs]
     usual_s = _median(lengths)
     return {
         "first_audio_s": _median([clocks["first_frame_s"] for clocks in runs]),
         "total_s": _median([clocks["wall_s"] for clocks in runs]),
         "audio_s": usual_s,
         "rtf": _median([c["wall_s"] / s for c, s in zip(runs, lengths, strict=True)]),
-        **_part_figures(engine, alone),
+        **_part_figures(alone),
         "rss_mb": _median([entry["rss_mb"] for entry in rounds]),
         "rss_x4_mb": _median([entry["rss_together_mb"] for entry in rounds]),
         "ready_s": _median([entry["ready_s"] for entry in rounds]),
-        **_together(engine, together, usual_s),
+        **_together(together, usual_s),
         "n": len(runs),
         "rounds": len(rounds),
         "others_share_max": max((level["others_share"] for level in alone + together), default=0),
@@ -57,11 +55,11 @@ def is_whole(clocks: Mapping[str, Any]) -> bool:
     return not wrong and not clocks["error"] and bool(clocks["audio_s"])
 
 
-def _part_figures(engine: Engine, levels: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+def _part_figures(levels: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     speeds, factors = [], []
     for level in levels:
         parts = level["parts"]
-        audio_s = sum(run["clocks"]["audio_s"] - engine.silence_s for run in level["runs"])
+        audio_s = sum(run["clocks"]["audio_s"] for run in level["runs"])
         t2s_s = parts.get("t2s", {}).get("s", 0.0)
         whole_s = parts.get("whole", {}).get("s", 0.0)
         decoder_s = parts.get("decoder", {}).get("s", 0.0) or max(0.0, whole_s - t2s_s)
@@ -72,19 +70,17 @@ def _part_figures(engine: Engine, levels: Sequence[Mapping[str, Any]]) -> dict[s
     return {"t2s_tokens_per_s": _median(speeds), "decoder_rtf": _median(factors)}
 
 
-def _together(
-    engine: Engine, levels: Sequence[Mapping[str, Any]], usual_s: float | None
-) -> dict[str, Any]:
+def _together(levels: Sequence[Mapping[str, Any]], usual_s: float | None) -> dict[str, Any]:
     runs = [run["clocks"] for level in levels for run in level["runs"]]
     right = [
         clocks
         for clocks in runs
         if is_whole(clocks)
         and usual_s is not None
-        and abs(clocks["audio_s"] - engine.silence_s - usual_s) <= _LENGTH_TOLERANCE * usual_s
+        and abs(clocks["audio_s"] - usual_s) <= _LENGTH_TOLERANCE * usual_s
     ]
     firsts = [clocks["first_frame_s"] for clocks in right]
-    audio_s = sum(clocks["audio_s"] - engine.silence_s for clocks in right)
+    audio_s = sum(clocks["audio_s"] for clocks in right)
     wall_s = sum(
         max(c["wall_s"] or 0.0 for c in _clocks(level)) for level in levels if _clocks(level)
     )
@@ -118,9 +114,7 @@ def ratios_of(ours: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) 
 
 def summarise(rounds: Mapping[str, Sequence[Round]]) -> dict[str, Any]:
     """Return `engines`, `ratios` (ours as it is) and `ratios_auto`."""
-    figures = {
-        name: engine_figures(ENGINES[name], entries) for name, entries in rounds.items() if entries
-    }
+    figures = {name: engine_figures(entries) for name, entries in rounds.items() if entries}
     rivals = {name: found for name, found in figures.items() if not ENGINES[name].is_ours}
     result: dict[str, Any] = {"engines": figures}
     for name, key in (("ours", "ratios"), ("ours-auto", "ratios_auto")):
