@@ -9,7 +9,6 @@ from engine.decoder_pieces import Piece, cut_pieces
 
 HALO = 11
 WIDTHS = (16, 28, 50)
-AHEAD = 8
 
 
 def heard(pieces: list[Piece]) -> list[int]:
