@@ -7,6 +7,7 @@ encoder belongs to one context and is never reset within it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,15 @@ from server.settings import SAMPLE_RATES_HZ
 
 RATES_HZ = SAMPLE_RATES_HZ["opus"]
 FRAME_MS = (10, 20, 40, 60)
-_APPLICATION_AUDIO = 2049  # OPUS_APPLICATION_AUDIO, opus_defines.h
 _SIGNAL_VOICE = 3001  # OPUS_SIGNAL_VOICE, opus_defines.h
 _MAX_PACKET_BYTES = 1275 * 3 + 7  # RFC 6716 section 3.2: three frames of 20 ms in one packet
+
+
+class Application(Enum):
+    """What the encoder is tuned for; values of opus_defines.h."""
+
+    AUDIO = 2049
+    VOIP = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,7 @@ class OpusOptions:
     frame_ms: int = 20
     bitrate: int = 32000
     complexity: int = 5
+    application: Application = Application.AUDIO
 
     def __post_init__(self) -> None:
         if self.rate_hz not in RATES_HZ:
@@ -65,7 +73,7 @@ class OpusEncoder:
         opuslib = libopus.load()
         api = opuslib.api
         self._encode = api.encoder.encode_float
-        self._encoder: Any = opuslib.Encoder(options.rate_hz, 1, _APPLICATION_AUDIO)
+        self._encoder: Any = opuslib.Encoder(options.rate_hz, 1, options.application.value)
         self._state = self._encoder.encoder_state
         # Not the properties of opuslib.Encoder: that of inband_fec raises TypeError (3.0.1). FEC
         # repairs lost packets and TCP loses none; DTX would break the even cadence of packets.

@@ -9,7 +9,7 @@ import pytest
 
 from engine.errors import InvalidParameter
 from server import libopus
-from server.opus import FRAME_MS, RATES_HZ, OpusEncoder, OpusOptions
+from server.opus import FRAME_MS, RATES_HZ, Application, OpusEncoder, OpusOptions
 
 
 def control(encoder: OpusEncoder, name: str) -> Any:
@@ -31,14 +31,14 @@ def test_delay_is_six_and_a_half_milliseconds_at_every_rate(rate_hz: int) -> Non
 
 def test_controls_arrive_in_the_encoder() -> None:
     """What libopus reports back is what was asked for."""
-    encoder = OpusEncoder(OpusOptions(bitrate=24_000, complexity=3))
+    encoder = OpusEncoder(OpusOptions(bitrate=24_000, complexity=3, application=Application.VOIP))
     assert control(encoder, "get_bitrate") == 24_000
     assert control(encoder, "get_complexity") == 3
     assert control(encoder, "get_signal") == 3001
     assert control(encoder, "get_vbr") == 1
     assert control(encoder, "get_inband_fec") == 0
     assert control(encoder, "get_dtx") == 0
-    assert control(encoder, "get_application") == 2049  # OPUS_APPLICATION_AUDIO
+    assert control(encoder, "get_application") == Application.VOIP.value
 
 
 @pytest.mark.parametrize("frame_ms", FRAME_MS)
