@@ -145,7 +145,7 @@ def _main() -> None:
 
     with tempfile.TemporaryDirectory() as name:
         pack = bare_pack(Path(name))
-        export_pack(pack)
+        export_pack(pack, on_device=True)
         shutil.rmtree(GRAPHS, ignore_errors=True)
         shutil.copytree(pack.path / "onnx", GRAPHS)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from engine.backends.onnx_acoustic import OnnxAcoustic
@@ -18,14 +18,14 @@ from engine.backends.registry import BackendOptions
 from engine.backends.tensorrt_build import Range, load_flavour, profile_of
 from engine.backends.tensorrt_cache import EngineCache
 from engine.backends.tensorrt_device import Device, DeviceEngine, DeviceGraph
-from engine.backends.tensorrt_graphs import inputs_of, ranges_of, step_buckets, whole_graph
+from engine.backends.tensorrt_graphs import inputs_of, ranges_of, whole_graph
 from engine.backends.tensorrt_semantic import TensorrtSemantic
+from engine.errors import CheckpointError
 from engine.manifest import ExportManifest
 from engine.model_config import ModelConfig
 from engine.pack import Pack
 
 logger = logging.getLogger(__name__)
-Buckets = Sequence[Mapping[str, Range]]
 
 
 class TensorrtBackend:
@@ -38,7 +38,7 @@ class TensorrtBackend:
 
         Raises:
             BackendUnavailable: No device, or a package is missing.
-            CheckpointError: A graph cannot be compiled.
+            CheckpointError: The pack was not exported for a GPU, or a graph cannot be compiled.
         """
         self._flavour, self._precision = flavour, precision
         self._version = str(load_flavour(flavour).__version__)
@@ -46,6 +46,11 @@ class TensorrtBackend:
         self.config: ModelConfig = pack.config
         self.notice = pack.notice
         manifest = ExportManifest.load(pack.path / "onnx", pack_fingerprint=pack.fingerprint)
+        if not manifest.precisions("step_in_place"):
+            raise CheckpointError(
+                f"{pack.name} was exported for the CPU only; run: sovits-live export {pack.path} "
+                "--for tensorrt"
+            )
         # TensorRT-RTX makes an engine final where it runs; the other one builds for this GPU only.
         self._engines = EngineCache(
             pack.path / "cache" / "tensorrt",
@@ -53,19 +58,18 @@ class TensorrtBackend:
             device=f"{self._device.name} {self._device.capability}",
         )
         most = options.max_positions
-        buckets = step_buckets(options.num_slots, most)
-        prompt = [ranges_of("prefill", {"phonemes": most, "tokens": most})]
+        prompt = ranges_of("prefill", {"phonemes": most, "tokens": most})
+        rows = ranges_of("step_in_place", {"rows": options.num_slots})
         self.semantic = TensorrtSemantic(
             pack.config.t2s,
             self._load(self._device, pack, "prefill", prompt),
-            self._load(self._device, pack, "step", buckets),
-            buckets,
+            self._load(self._device, pack, "step_in_place", rows, {"capacity": most}),
             num_slots=options.num_slots,
             max_positions=most,
         )
         acoustic = Device()  # a stream of its own: steps and audio overlap, captures stay apart
         graphs = {
-            name: DeviceGraph(self._load(acoustic, pack, name, [ranges_of(name)]))
+            name: DeviceGraph(self._load(acoustic, pack, name, ranges_of(name)))
             for name in ("text", "prior", "flow", "decoder")
         }
         self.acoustic = OnnxAcoustic(acoustic_sizes(pack.config, manifest), **graphs)
@@ -83,15 +87,21 @@ class TensorrtBackend:
             "precision": self._precision,
         }
 
-    def _load(self, device: Device, pack: Pack, graph: str, ranges: Buckets) -> DeviceEngine:
-        """Return an engine with one profile for each of `ranges`."""
+    def _load(
+        self,
+        device: Device,
+        pack: Pack,
+        graph: str,
+        ranges: Mapping[str, Range],
+        fixed: Mapping[str, int] | None = None,
+    ) -> DeviceEngine:
+        """Return an engine for axes within `ranges` and of the sizes of `fixed`."""
         with tempfile.TemporaryDirectory(prefix="sovits-live-") as name:
             target = Path(name) / f"{graph}.onnx"
-            onnx = whole_graph(pack, graph, target, precision=self._precision)
-            inputs = inputs_of(onnx)
+            onnx = whole_graph(pack, graph, target, precision=self._precision, fixed=fixed)
             path = self._engines.engine(
                 onnx,
-                tuple(profile_of(inputs, one) for one in ranges),
+                (profile_of(inputs_of(onnx), ranges),),
                 on_progress=lambda seconds: logger.info("compiling %s: %.0f s", graph, seconds),
             )
         return DeviceEngine(device, self._flavour, path)

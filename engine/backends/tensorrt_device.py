@@ -1,13 +1,16 @@
 """A CUDA device without torch: buffers, one stream, and TensorRT engines that run on them.
 
-Not run on a GPU by this project yet: checked against the API and by the compiler only (see
-`tests/engine/backends/test_tensorrt_backend.py`, marked gpu, and `tensorrt_check`).
+Not run on a GPU by this project yet: compiled by TensorRT-RTX, checked against the API of both
+flavours, and run in tests over runtimes that stand for CUDA and TensorRT on the host
+(`tests.host_cuda`, `tests.host_tensorrt`). `tensorrt_check` is the acceptance of a real one.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +21,15 @@ from engine.backends.tensorrt_build import load_flavour
 from engine.errors import BackendUnavailable, CheckpointError, EngineFailed
 from engine.types import Array
 
+logger = logging.getLogger(__name__)
+ALIGNMENT = 256  # bytes; TensorRT takes no tensor at another address
+
 
 class Device:
-    """The first CUDA device and one stream of it."""
+    """The first CUDA device, one stream of it, and the memory it was asked for.
+
+    What is still allocated when the device is let go goes back then.
+    """
 
     def __init__(self) -> None:
         """Find the device.
@@ -46,7 +55,11 @@ class Device:
         properties = self.call("cudaGetDeviceProperties", 0)
         self.name = bytes(properties.name).split(b"\0")[0].decode()
         self.capability = f"SM{properties.major}{properties.minor}"
-        self.stream = self.call("cudaStreamCreate")
+        # It waits for nobody's default stream: a capture on it would fail if anybody used that.
+        self.stream = self.call("cudaStreamCreateWithFlags", runtime.cudaStreamNonBlocking)
+        self._held: set[int] = set()
+        # Not at exit: the driver may be gone by then, and takes all of it back itself.
+        weakref.finalize(self, _free_all, runtime, self._held).atexit = False
 
     def call(self, function: str, *arguments: object) -> Any:
         """Call the CUDA runtime and return what it gives beside its status.
@@ -62,11 +75,13 @@ class Device:
     def allocate(self, num_bytes: int) -> int:
         """Return the address of zeroed memory."""
         address = int(self.call("cudaMalloc", max(num_bytes, 1)))
+        self._held.add(address)
         self.call("cudaMemsetAsync", address, 0, max(num_bytes, 1), self.stream)
         return address
 
     def free(self, address: int) -> None:
         """Give memory back."""
+        self._held.remove(address)
         self.call("cudaFree", address)
 
     def free_memory(self) -> int:
@@ -74,7 +89,10 @@ class Device:
         return int(self.call("cudaMemGetInfo")[0])
 
     def upload(self, address: int, array: Array) -> None:
-        """Copy a contiguous array to the device, in stream order."""
+        """Copy a contiguous array to the device, in stream order.
+
+        The array is free again on return only if it has 64 kB at most; CUDA has staged it then.
+        """
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
         self.call("cudaMemcpyAsync", address, array.ctypes.data, array.nbytes, kind, self.stream)
 
@@ -109,13 +127,22 @@ class Device:
         self.call("cudaStreamBeginCapture", self.stream, mode)
         try:
             work()
-        finally:
-            graph = self.call("cudaStreamEndCapture", self.stream)
-        return self.call("cudaGraphInstantiate", graph, 0)
+        except BaseException:
+            self._cuda.cudaStreamEndCapture(self.stream)  # what came before is what went wrong
+            raise
+        graph = self.call("cudaStreamEndCapture", self.stream)
+        captured = self.call("cudaGraphInstantiate", graph, 0)
+        self.call("cudaGraphDestroy", graph)
+        return captured
 
     def launch(self, captured: Any) -> None:
         """Start a captured graph."""
         self.call("cudaGraphLaunch", captured, self.stream)
+
+
+def _free_all(runtime: Any, held: set[int]) -> None:
+    for address in held:
+        runtime.cudaFree(address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +183,33 @@ class DeviceEngine:
         dtype: np.dtype[Any] = np.dtype(self._trt.nptype(self.engine.get_tensor_dtype(name)))
         return dtype
 
-    def context(self, profile: int) -> Any:
-        """Return a new execution context with a profile selected."""
-        context = self.engine.create_execution_context()
-        if context is None or not context.set_optimization_profile_async(
-            profile, self.device.stream
-        ):
-            raise EngineFailed(f"{self.path.name}: no context for profile {profile}")
+    def context(self) -> Any:
+        """Return a new execution context, with memory for the largest shapes there may be."""
+        return self._ready(self.engine.create_execution_context())
+
+    def scratch(self) -> Scratch:
+        """Return memory that contexts of one shape can share, if they run one after the other."""
+        num_bytes = int(self.engine.get_device_memory_size_for_profile_v2(0))
+        return Scratch(self.device.allocate(num_bytes), num_bytes)
+
+    def fixed_context(self, scratch: Scratch) -> Any:
+        """Return a new execution context for one shape, which computes in `scratch`."""
+        trt, config = self._trt, self.engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(
+            trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        )
+        if hasattr(trt, "DynamicShapesKernelSpecializationStrategy"):
+            # TensorRT-RTX would make the kernels of this shape later, and capture stopgaps now.
+            config.dynamic_shapes_kernel_specialization_strategy = (
+                trt.DynamicShapesKernelSpecializationStrategy.EAGER
+            )
+        context = self._ready(self.engine.create_execution_context(config))
+        context.set_device_memory(scratch.address, scratch.num_bytes)
+        return context
+
+    def _ready(self, context: Any) -> Any:
+        if context is None or not context.set_optimization_profile_async(0, self.device.stream):
+            raise EngineFailed(f"{self.path.name}: no execution context")
         return context
 
     def enqueue(self, context: Any) -> None:
@@ -171,12 +218,69 @@ class DeviceEngine:
             raise EngineFailed(f"{self.path.name} could not be started")
 
 
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """Memory a context computes in."""
+
+    address: int
+    num_bytes: int
+
+
+class FixedShape:
+    """A graph at one shape, from and to addresses that stay: captured once, then launched."""
+
+    def __init__(
+        self,
+        engine: DeviceEngine,
+        shapes: Mapping[str, Sequence[int]],
+        addresses: Mapping[str, int],
+        scratch: Scratch,
+    ) -> None:
+        """Run it once and capture it.
+
+        Args:
+            shapes: Of every input.
+            addresses: Of every input and output, aligned.
+
+        Raises:
+            EngineFailed: A shape outside the profile, or the device refuses.
+        """
+        self._engine = engine
+        # Of its own: what was captured of a context is spoilt when that gets another shape.
+        self._context = context = engine.fixed_context(scratch)
+        for name in engine.inputs:
+            if not context.set_input_shape(name, tuple(shapes[name])):
+                raise EngineFailed(f"{engine.path.name}: {name} cannot be {list(shapes[name])}")
+        for name in (*engine.inputs, *engine.outputs):
+            if not context.set_tensor_address(name, addresses[name]):
+                raise EngineFailed(f"{engine.path.name}: {name} cannot be at {addresses[name]:#x}")
+        engine.enqueue(context)  # what a first run compiles or allocates must not be captured
+        engine.device.synchronize()
+        self._captured: Any = None
+        if self._can_be_captured():
+            self._captured = engine.device.capture(lambda: engine.enqueue(context))
+
+    def run(self) -> None:
+        """Start it, in stream order."""
+        if self._captured is None:
+            self._engine.enqueue(self._context)
+        else:
+            self._engine.device.launch(self._captured)
+
+    def _can_be_captured(self) -> bool:
+        asked = getattr(self._context, "is_stream_capturable", None)  # TensorRT-RTX alone has it
+        if asked is None or asked(self._engine.device.stream):
+            return True
+        logger.warning("%s is not captured: every step is enqueued", self._engine.path.name)
+        return False
+
+
 class DeviceGraph:
     """A graph of varying lengths, fed from and read to the host, as an ONNX Runtime session is."""
 
     def __init__(self, engine: DeviceEngine) -> None:
         self._engine = engine
-        self._context = engine.context(0)
+        self._context = engine.context()
         self._memory: dict[str, tuple[int, int]] = {}  # name -> address, bytes
         self._lock = threading.Lock()  # context and memory serve one lane at a time
 

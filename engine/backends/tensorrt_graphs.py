@@ -7,6 +7,7 @@ be made again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,11 @@ PRECISIONS = ("fp32", "fp16")
 _FRAMES, _TOKENS, _PHONEMES = Range(1, 128, 2048), Range(1, 64, 1024), Range(1, 64, 1024)
 _CONTEXT = Range(0, 11, 32)  # frames of halo on one side
 _ROWS = Range(1, 4, 256)
+# Keys and values, as `export.graphs` names them.
+_CACHE = re.compile(r"(new_)?(key|value)_\d+(_now)?|cache(_now)?|rows")
 _AXES: Mapping[str, Mapping[str, Range]] = {
     "prefill": {"phonemes": Range(1, 128, 1024), "tokens": Range(0, 96, 1024)},
+    "step": {"rows": _ROWS, "past": Range(1, 256, 2048)},
     "step_in_place": {"rows": _ROWS},  # of a cache whose capacity is fixed, see `whole_graph`
     "fill": {"rows": _ROWS, "length": Range(1, 256, 2048)},
     "choose": {"rows": _ROWS},
@@ -39,28 +43,16 @@ _AXES: Mapping[str, Mapping[str, Range]] = {
 }
 
 
-def step_buckets(num_slots: int, max_positions: int) -> list[dict[str, Range]]:
-    """Return the ranges of the step's profiles, one per number of rows and cache capacity.
-
-    Every bucket is a fixed shape, which is what a captured CUDA graph needs.
-    """
-    rows = [count for count in (1, 2, 4, 8, 16, 32, 64, 128, 256) if count < num_slots]
-    past = [size for size in (256, 512, 1024, 2048) if size < max_positions]
-    return [
-        {"rows": Range(count, count, count), "past": Range(size, size, size)}
-        for count in (*rows, num_slots)
-        for size in (*past, max_positions)
-    ]
-
-
 def ranges_of(graph: str, config_max: Mapping[str, int] | None = None) -> dict[str, Range]:
     """Return the ranges of a graph's axes, cut to what the model can take.
+
+    They are one profile: a second would hold a copy of the weights.
 
     Args:
         config_max: Axis -> the network's own maximum, such as an encoder's number of positions.
 
     Raises:
-        InvalidParameter: A graph without fixed ranges (`step` has buckets).
+        InvalidParameter: Unknown graph.
     """
     if graph not in _AXES:
         raise InvalidParameter("graph", graph, ", ".join(_AXES))
@@ -86,8 +78,8 @@ def whole_graph(
     """Write a graph with its weights to `target` and return it.
 
     Args:
-        precision: Of the weights, the products and the caches written in place; other inputs and
-            outputs are float32 in both, and so is all of `choose`, which adds up probabilities.
+        precision: Of the weights, the products and all keys and values; other inputs and outputs
+            are float32 in both, and so is all of `choose`, which adds up probabilities.
         fixed: Axis -> the size it has from now on. `step_in_place` needs one for `capacity`:
             TensorRT updates no cache that may grow.
 
@@ -137,14 +129,11 @@ def _fix_axes(model: Any, fixed: Mapping[str, int]) -> None:
 def _to_half(model: Any) -> Any:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    given = {value.name for value in model.graph.input}
-    results = {value.name for value in model.graph.output}
-    # A cache and what is written into it are one memory: a cast between them would need two.
-    in_place = {name for name in given if f"{name}_now" in results}
-    in_place |= {f"{name}_now" for name in in_place}
+    ends = [value.name for value in (*model.graph.input, *model.graph.output)]
     return convert_float_to_float16(
         model,
-        keep_io_types=sorted((given | results) - in_place),
+        # A cache and what is written into it are one memory: a cast between them would need two.
+        keep_io_types=[name for name in ends if not _CACHE.fullmatch(name)],
         # Positions and comparisons stay as they are: float16 counts exactly only to 2048.
         op_block_list=["Range", "Where"],
     )

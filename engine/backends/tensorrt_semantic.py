@@ -1,27 +1,37 @@
 """The T2S graphs on a GPU: the cache stays on the device, a step is one captured CUDA graph.
 
-Every bucket of rows and capacity has buffers of fixed addresses, so its graph is captured once and
-launched from then on; tokens, positions and mask are data. New key and value rows are copied into
-the cache after it, whose place depends on each sentence's length. Sampling stays on the host: a row
-of logits is 4 kB.
+Every layer's keys and values are one buffer, [slots, heads, positions, head size], in the precision
+of the engine. The graph `step_in_place` writes the new rows where they are, so a step is one upload
+of three numbers a row, one launch and one download: a row of logits is 4 kB, and sampling stays on
+the host, where it is the same for every backend.
 
-Not run on a GPU by this project yet; see `tensorrt_device`.
+The engine has one profile. Its rows vary within it: a captured graph has fixed ones, so there is
+one for 1, 2, 4 .. rows, all of them with the same addresses. They are captured before the first
+sentence, for that takes as long as hundreds of steps.
+
+Not run on a GPU by this project yet: in tests over buffers of the host (`tests.host_tensorrt`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from engine.backends.slot_table import MaskedSlotTable
-from engine.backends.tensorrt_build import Range
-from engine.backends.tensorrt_device import DeviceEngine, DeviceGraph, Rows
+from engine.backends.slot_table import SlotTable
+from engine.backends.tensorrt_device import (
+    ALIGNMENT,
+    DeviceEngine,
+    DeviceGraph,
+    FixedShape,
+    Rows,
+)
+from engine.errors import CheckpointError
 from engine.model_config import T2SConfig
 from engine.types import Array, FloatArray, IntArray
 
-_FLOAT = 4  # bytes
+_NUMBERS = ("tokens", "position", "length")  # the inputs of a step beside its cache
+_LINE = ALIGNMENT // 8  # int64 numbers from one aligned address to the next
 
 
 class TensorrtSemantic:
@@ -32,28 +42,41 @@ class TensorrtSemantic:
         config: T2SConfig,
         prefill: DeviceEngine,
         step: DeviceEngine,
-        buckets: Sequence[dict[str, Range]],
         *,
         num_slots: int,
         max_positions: int,
     ) -> None:
+        """Allocate the cache and capture every step.
+
+        Args:
+            step: Of the graph `step_in_place` with `max_positions` as its capacity.
+
+        Raises:
+            CheckpointError: The step would not write into the cache it is given.
+            EngineFailed: The device refuses, as when its memory does not suffice.
+        """
         self.num_slots = num_slots
         self.max_positions = max_positions
         self._config = config
         self._device = step.device
         self._prefill = DeviceGraph(prefill)
         self._has_bert = "bert" in prefill.inputs
-        self._step = step
-        self._profiles = {
-            (bucket["rows"].max, bucket["past"].max): index for index, bucket in enumerate(buckets)
-        }
-        self._row_counts = sorted({rows for rows, _ in self._profiles})
-        self._capacities = sorted({past for _, past in self._profiles})
-        self._slots = MaskedSlotTable(num_slots, max_positions)
-        self._capacity = 0
-        self._cache: list[int] = []
-        self._captured: dict[int, _Bucket] = {}
-        self._grow(self._capacities[0])
+        self._slots = SlotTable(num_slots, max_positions)
+        self._names = [
+            f"{kind}_{layer}" for kind in ("key", "value") for layer in range(config.num_layers)
+        ]
+        _check_caches(prefill, step, self._names)
+        self._row_bytes = config.hidden_dim // config.num_heads * step.dtype("key_0").itemsize
+        size = num_slots * config.num_heads * max_positions * self._row_bytes
+        # Zeroed: what is masked is multiplied too, and must be finite.
+        cache = {name: self._device.allocate(size) for name in self._names}
+        self._cache = [cache[name] for name in self._names]
+        # Tokens, positions and lengths in one buffer, each from an aligned address on.
+        self._numbers = np.zeros((len(_NUMBERS), -(-num_slots // _LINE) * _LINE), np.int64)
+        self._logits = np.empty((num_slots, config.vocab_size), np.float32)
+        self._numbers_at = self._device.allocate(self._numbers.nbytes)
+        self._logits_at = self._device.allocate(self._logits.nbytes)
+        self._steps = self._capture(step, cache)
 
     def prefill(
         self, slot: int, phoneme_ids: IntArray, bert: FloatArray | None, prompt_tokens: IntArray
@@ -72,14 +95,13 @@ class TensorrtSemantic:
             zeros = np.zeros((self._config.bert_dim, len(phoneme_ids)), np.float32)
             inputs["bert"] = (zeros if bert is None else bert)[None]
         self._prefill.enqueue(inputs)
-        self._reserve(length + 1)
-        for index, name in enumerate(self._names("")):
-            source = Rows(self._prefill.address(name), length * self._row_bytes)
-            self._device.copy_rows(
-                self._rows_of(index, slot, 0), source, length * self._row_bytes, self._heads
-            )
-        self._slots.fill(slot, length, len(prompt_tokens))
+        heads, width = self._config.num_heads, length * self._row_bytes
+        pitch = self.max_positions * self._row_bytes
+        for address, name in zip(self._cache, self._names, strict=True):
+            target = Rows(address + slot * heads * pitch, pitch)
+            self._device.copy_rows(target, Rows(self._prefill.address(name), width), width, heads)
         logits: FloatArray = self._prefill.output("logits")[0]
+        self._slots.fill(slot, length, len(prompt_tokens))
         return logits
 
     def decode(self, slots: Sequence[int], tokens: IntArray) -> FloatArray:
@@ -88,21 +110,19 @@ class TensorrtSemantic:
         Raises:
             EngineFailed: A slot is full; the caller was to stop before.
         """
-        self._reserve(self._slots.next_length(slots))
-        num_rows = next(count for count in self._row_counts if count > max(slots))
-        bucket = self._bucket(num_rows)
-        bucket.tokens[:] = 0
-        bucket.tokens[list(slots)] = tokens
-        bucket.position[:] = self._slots.num_tokens[:num_rows]
-        bucket.run(self._slots.mask[:num_rows])
-        for slot in slots:
-            position = self._slots.lengths[slot]
-            for index, address in enumerate(bucket.new_rows):
-                source = Rows(address + slot * self._heads * self._row_bytes, self._row_bytes)
-                target = self._rows_of(index, slot, position)
-                self._device.copy_rows(target, source, self._row_bytes, self._heads)
+        self._slots.next_length(slots)
+        num_rows = next(count for count in self._steps if count > max(slots))
+        self._numbers[0] = 0
+        self._numbers[0, list(slots)] = tokens
+        self._numbers[1, : self.num_slots] = self._slots.num_tokens
+        # A row that was not asked for writes behind what it holds, where its next token will.
+        self._numbers[2, : self.num_slots] = self._slots.lengths
+        np.minimum(self._numbers[2], self.max_positions - 1, out=self._numbers[2])
+        self._device.upload(self._numbers_at, self._numbers)
+        self._steps[num_rows].run()
+        self._device.download(self._logits[:num_rows], self._logits_at)
         self._slots.append(slots)
-        return bucket.read_logits()[list(slots)]
+        return self._logits[list(slots)]
 
     def rewind(self, slot: int, num_tokens: int) -> None:
         """See `SemanticDecoder.rewind`."""
@@ -112,112 +132,43 @@ class TensorrtSemantic:
         """See `SemanticDecoder.release`."""
         self._slots.release(slot)
 
-    @property
-    def _heads(self) -> int:
-        return self._config.num_heads
-
-    @property
-    def _row_bytes(self) -> int:
-        return self._config.hidden_dim // self._heads * _FLOAT
-
-    def _names(self, prefix: str) -> list[str]:
-        layers = range(self._config.num_layers)
-        return [f"{prefix}{kind}_{layer}" for kind in ("key", "value") for layer in layers]
-
-    def _rows_of(self, index: int, slot: int, position: int) -> Rows:
-        """Return a slot's place in one tensor of the cache, a row per head."""
-        pitch = self._capacity * self._row_bytes
-        offset = slot * self._heads * pitch + position * self._row_bytes
-        return Rows(self._cache[index] + offset, pitch)
-
-    def _reserve(self, positions: int) -> None:
-        if positions > self._capacity:
-            self._grow(next(size for size in self._capacities if size >= positions))
-
-    def _grow(self, capacity: int) -> None:
-        """Move to a larger cache, keeping what is in use."""
-        old, old_capacity = self._cache, self._capacity
-        num_bytes = self.num_slots * self._heads * capacity * self._row_bytes
-        cache = [self._device.allocate(num_bytes) for _ in self._names("")]
-        for address, target in zip(old, cache, strict=bool(old)):
-            source = Rows(address, old_capacity * self._row_bytes)
-            rows = self.num_slots * self._heads
-            pitch = capacity * self._row_bytes
-            self._device.copy_rows(Rows(target, pitch), source, source.pitch, rows)
-        self._device.synchronize()
-        for address in old:
-            self._device.free(address)
-        self._slots.resize(capacity)
-        for bucket in self._captured.values():
-            bucket.close()
-        self._captured.clear()  # their graphs hold the old addresses
-        self._cache, self._capacity = cache, capacity
-
-    def _bucket(self, num_rows: int) -> _Bucket:
-        if num_rows not in self._captured:
-            profile = self._profiles[num_rows, self._capacity]
-            self._captured[num_rows] = _Bucket(
-                self._step,
-                profile,
-                (num_rows, self._config.vocab_size, self._capacity),
-                dict(zip(self._names(""), self._cache, strict=True)),
-                {name: num_rows * self._heads * self._row_bytes for name in self._names("new_")},
-            )
-        return self._captured[num_rows]
-
-
-class _Bucket:
-    """The step at one shape: its buffers, and its captured graph."""
-
-    def __init__(
-        self,
-        step: DeviceEngine,
-        profile: int,
-        sizes: tuple[int, int, int],
-        cache: dict[str, int],
-        new_rows: dict[str, int],
-    ) -> None:
-        num_rows, vocab_size, capacity = sizes
-        device = step.device
-        self._step, self._device, self._context = step, device, step.context(profile)
-        self.tokens, self.position = np.zeros((2, num_rows), np.int64)
-        self._logits = np.empty((num_rows, vocab_size), np.float32)
-        own = {
-            "tokens": self.tokens.nbytes,
-            "position": self.position.nbytes,
-            "mask": num_rows * capacity * _FLOAT,
-            "logits": self._logits.nbytes,
-            **new_rows,
+    def _capture(self, step: DeviceEngine, cache: dict[str, int]) -> dict[int, FixedShape]:
+        """Return number of rows -> the step of so many, ascending."""
+        scratch = step.scratch()  # of all: one runs at a time
+        line = self._numbers.strides[0]
+        addresses = {
+            **{name: self._numbers_at + place * line for place, name in enumerate(_NUMBERS)},
+            "logits": self._logits_at,
+            **cache,
+            **{f"{name}_now": address for name, address in cache.items()},
         }
-        self._own = {name: device.allocate(size) for name, size in own.items()}
-        self.new_rows = [self._own[name] for name in new_rows]
-        # One shape per bucket, so the profile itself names every shape.
-        for name in step.inputs:
-            self._context.set_input_shape(
-                name, step.engine.get_tensor_profile_shape(name, profile)[2]
+        head_dim = self._config.hidden_dim // self._config.num_heads
+        shape = (self._config.num_heads, self.max_positions, head_dim)
+        return {
+            rows: FixedShape(
+                step,
+                {
+                    **dict.fromkeys(_NUMBERS, (rows,)),
+                    **dict.fromkeys(self._names, (rows, *shape)),
+                },
+                addresses,
+                scratch,
             )
-        for name, address in {**self._own, **cache}.items():
-            self._context.set_tensor_address(name, address)
-        self._graph: Any = None
+            for rows in row_counts(self.num_slots)
+        }
 
-    def run(self, mask: FloatArray) -> None:
-        """Upload what changes and launch."""
-        for name, array in (("tokens", self.tokens), ("position", self.position), ("mask", mask)):
-            self._device.upload(self._own[name], np.ascontiguousarray(array))
-        self._device.synchronize()
-        if self._graph is None:
-            self._step.enqueue(self._context)  # TensorRT allocates on its first run
-            self._device.synchronize()
-            self._graph = self._device.capture(lambda: self._step.enqueue(self._context))
-            return
-        self._device.launch(self._graph)
 
-    def read_logits(self) -> FloatArray:
-        """Return the logits of all rows, as a copy."""
-        self._device.download(self._logits, self._own["logits"])
-        return self._logits.copy()
+def row_counts(num_slots: int) -> list[int]:
+    """Return the numbers of rows a step is captured for: powers of two, and all of them."""
+    return [*(1 << power for power in range((num_slots - 1).bit_length())), num_slots]
 
-    def close(self) -> None:
-        """Give the buffers back."""
-        for address in self._own.values():
-            self._device.free(address)
+
+def _check_caches(prefill: DeviceEngine, step: DeviceEngine, names: Sequence[str]) -> None:
+    for name in names:
+        written = step.engine.get_aliased_input_tensor(f"{name}_now")
+        if written != name:
+            raise CheckpointError(
+                f"{step.path.name} writes {name} into {written or 'memory of its own'}, not into "
+                "the cache; remove it and it is built again"
+            )
+        assert prefill.dtype(name) == step.dtype(name), f"{name} is copied as it is"

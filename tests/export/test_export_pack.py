@@ -57,7 +57,7 @@ def test_the_committed_graphs_are_the_exporter_s(tmp_path: Path) -> None:
     """Same inputs, outputs, weights and operators; else: python -m tests.micro_pack"""
     pack = bare_pack(tmp_path)
     seen: list[GraphRecord] = []
-    manifest = export_pack(pack, on_graph=seen.append)
+    manifest = export_pack(pack, on_device=True, on_graph=seen.append)
     check_records(manifest)
     assert list(manifest.graphs) == seen
     made = json.loads((pack.path / "onnx" / "manifest.json").read_text())

@@ -1,17 +1,25 @@
-"""The GPU side of the TensorRT backend: refused here in words, compared with the CPU on a GPU."""
+"""The whole TensorRT backend: refused in words, over runtimes of the host, and on a GPU."""
 
 from __future__ import annotations
 
+import gc
+import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from engine.backends.base import Backend
 from engine.backends.onnx_backend import OnnxBackend
 from engine.backends.registry import create_backend
 from engine.backends.tensorrt_device import Device
 from engine.config import EngineConfig
-from engine.errors import BackendUnavailable, SovitsError
+from engine.errors import BackendUnavailable, CheckpointError, SovitsError
+from engine.pack import Pack
+from tests.host_cuda import HostCuda
+from tests.host_tensorrt import host_tensorrt
 from tests.micro_pack import micro_pack
 
 CONFIG = EngineConfig(num_slots=3, max_positions=500)
@@ -36,14 +44,99 @@ def test_without_a_gpu_it_says_so(tmp_path: Path) -> None:
         Device()
 
 
+FLAVOURS = pytest.mark.parametrize("flavour", ["tensorrt", "tensorrt_rtx"])
+
+
+@FLAVOURS
+def test_over_the_host_it_gives_the_cpu_s_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flavour: str
+) -> None:
+    """The graphs in half precision, profiles, buffers and copies are those of a GPU."""
+    cuda, _ = host_tensorrt(monkeypatch)
+    before = cuda.free
+    pack = micro_pack(tmp_path)
+    backend = create_backend(flavour, pack, CONFIG)
+    assert backend.describe() == {
+        "backend": flavour,
+        "runtime": f"{flavour} 0.host",
+        "device": "Host SM89",
+        "precision": "fp16",
+    }
+    compare(backend, pack)
+    assert cuda.free < before
+    del backend
+    gc.collect()
+    assert cuda.free == before  # the check of a GPU makes two backends, one after the other
+
+
+def test_every_graph_has_one_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second would copy the weights. Rows vary within it, the cache does not."""
+    _, built = host_tensorrt(monkeypatch)
+    create_backend("tensorrt_rtx", micro_pack(tmp_path), CONFIG)
+    profiles = {Path(request.onnx).stem: request.profiles for request in built}
+    assert list(profiles) == ["prefill", "step_in_place", "text", "prior", "flow", "decoder"]
+    assert all(len(one) == 1 for one in profiles.values())
+    (step,) = profiles["step_in_place"]
+    assert step["tokens"] == ((1,), (3,), (3,))
+    assert step["key_0"] == ((1, 4, 500, 16), (3, 4, 500, 16), (3, 4, 500, 16))
+    (prefill,) = profiles["prefill"]
+    assert prefill["phoneme_ids"][2] == prefill["prompt_tokens"][2] == (1, 500)
+
+
+def test_an_engine_is_built_anew_only_for_what_it_depends_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slots change the step, positions the T2S, the GPU everything, a second start nothing."""
+    _, built = host_tensorrt(monkeypatch)
+    pack = micro_pack(tmp_path)
+
+    def graphs(flavour: str = "tensorrt_rtx", **sizes: int) -> list[str]:
+        built.clear()
+        create_backend(flavour, pack, replace(CONFIG, **sizes))
+        return [Path(request.onnx).stem for request in built]
+
+    everything = ["prefill", "step_in_place", "text", "prior", "flow", "decoder"]
+    assert graphs() == everything
+    assert graphs() == []
+    assert graphs(num_slots=2) == ["step_in_place"]
+    assert graphs(max_positions=400) == ["prefill", "step_in_place"]
+    assert graphs("tensorrt") == everything
+    monkeypatch.setattr(HostCuda, "cudaGetDeviceProperties", other_gpu)
+    assert graphs() == everything
+
+
+def other_gpu(cuda: HostCuda, device: int) -> tuple[int, SimpleNamespace]:
+    return HostCuda.cudaGetDeviceCount(cuda)[0], SimpleNamespace(name=b"B", major=12, minor=0)
+
+
+def test_a_pack_for_the_cpu_says_how_to_export_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is compiled."""
+    _, built = host_tensorrt(monkeypatch)
+    pack = micro_pack(tmp_path)
+    path = pack.path / "onnx" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["graphs"] = [g for g in manifest["graphs"] if g["graph"] != "step_in_place"]
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match="sovits-live export .*micro --for tensorrt"):
+        create_backend("tensorrt", pack, CONFIG)
+    assert not built
+
+
 @pytest.mark.gpu
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("flavour", ["tensorrt", "tensorrt_rtx"])
+@FLAVOURS
 def test_a_gpu_gives_the_cpu_s_numbers(tmp_path: Path, flavour: str) -> None:
-    """Logits across a growth of the cache, rows that come and go, flow and decoder; fp16."""
+    """What the host's runtimes cannot show: kernels, captures, two streams."""
     pytest.importorskip(flavour)
     pack = micro_pack(tmp_path)
-    gpu, cpu = create_backend(flavour, pack, CONFIG), OnnxBackend(pack, CONFIG)
+    compare(create_backend(flavour, pack, CONFIG), pack)
+
+
+def compare(gpu: Backend, pack: Pack) -> None:
+    """Compare logits of rows that come and go, prior, flow and decoder; fp16."""
+    cpu = OnnxBackend(pack, CONFIG)
     for slot, length in ((0, 20), (2, 250)):
         ids, prompt = np.arange(length), np.arange(10)
         one, two = (b.semantic.prefill(slot, ids, None, prompt) for b in (gpu, cpu))
@@ -52,6 +145,12 @@ def test_a_gpu_gives_the_cpu_s_numbers(tmp_path: Path, flavour: str) -> None:
         tokens = np.array([step % 60, 3])
         one, two = (b.semantic.decode([0, 2], tokens) for b in (gpu, cpu))
         np.testing.assert_allclose(one, two, atol=0.05)
+    texts = [b.acoustic.encode_text(np.arange(1, 20), STYLE) for b in (gpu, cpu)]
+    stats = [
+        b.acoustic.prior(np.arange(9), text) for b, text in zip((gpu, cpu), texts, strict=True)
+    ]
+    np.testing.assert_allclose(stats[0].mean, stats[1].mean, atol=0.05)
+    np.testing.assert_allclose(stats[0].log_std, stats[1].log_std, atol=0.05)
     latent = np.random.default_rng(1).standard_normal((8, 40)).astype(np.float32)
     flowed = cpu.acoustic.flow(latent, STYLE)
     np.testing.assert_allclose(gpu.acoustic.flow(latent, STYLE), flowed, atol=0.05)

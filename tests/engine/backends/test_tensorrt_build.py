@@ -17,15 +17,34 @@ from engine.backends.tensorrt_build import (
     profile_of,
 )
 from engine.backends.tensorrt_cache import EngineCache
-from engine.backends.tensorrt_graphs import inputs_of, ranges_of, step_buckets, whole_graph
+from engine.backends.tensorrt_graphs import inputs_of, ranges_of, whole_graph
 from engine.errors import BackendUnavailable, CheckpointError, InvalidParameter
 from engine.pack import Pack
 
 RTX = "tensorrt_rtx"
 CACHE: list[int | str] = ["rows", 4, "past", 16]
 STEP = {"mask": ["rows", "past"], "key_0": CACHE, "value_0": CACHE}
-GRAPHS = ["prefill", "text", "prior", "flow", "decoder", "style", "codes", "ssl", "speaker"]
-LIMITS = {"ssl": {"frames": 200}, "prefill": {"phonemes": 500, "tokens": 500}}
+FIXED = {"step_in_place": {"capacity": 500}, "fill": {"capacity": 500}}
+GRAPHS = [
+    "prefill",
+    "step",
+    "step_in_place",
+    "fill",
+    "choose",
+    "text",
+    "prior",
+    "flow",
+    "decoder",
+    "style",
+    "codes",
+    "ssl",
+    "speaker",
+]
+LIMITS = {
+    "ssl": {"frames": 200},
+    "prefill": {"phonemes": 500, "tokens": 500},
+    "fill": {"length": 500},
+}
 
 
 def test_one_name_of_an_axis_gives_one_size() -> None:
@@ -67,15 +86,6 @@ def test_a_profile_must_cover_and_fit_every_input() -> None:
         Range(2, 1, 3)
 
 
-def test_the_step_has_a_fixed_shape_per_bucket() -> None:
-    """Up to the engine's own number of slots and positions."""
-    buckets = step_buckets(3, 600)
-    assert [(b["rows"].max, b["past"].max) for b in buckets] == [
-        (rows, past) for rows in (1, 2, 3) for past in (256, 512, 600)
-    ]
-    assert all(r.min == r.max for bucket in buckets for r in bucket.values())
-
-
 def test_a_flavour_that_is_not_there_says_how_to_get_it() -> None:
     """Unknown ones name the known."""
     with pytest.raises(InvalidParameter, match="valid: tensorrt, tensorrt_rtx"):
@@ -99,22 +109,19 @@ def rtx() -> str:
 
 
 def request_of(pack: Pack, graph: str, folder: Path, precision: str) -> BuildRequest:
-    onnx = whole_graph(pack, graph, folder / f"{graph}.onnx", precision=precision)
-    inputs = inputs_of(onnx)
-    if graph == "step":
-        profiles = tuple(profile_of(inputs, bucket) for bucket in step_buckets(2, 256))
-    else:
-        profiles = (profile_of(inputs, ranges_of(graph, LIMITS.get(graph))),)
-    return BuildRequest(RTX, str(onnx), str(folder / f"{graph}.engine"), profiles)
+    path = folder / f"{graph}.onnx"
+    onnx = whole_graph(pack, graph, path, precision=precision, fixed=FIXED.get(graph))
+    profile = profile_of(inputs_of(onnx), ranges_of(graph, LIMITS.get(graph)))
+    return BuildRequest(RTX, str(onnx), str(folder / f"{graph}.engine"), (profile,))
 
 
 @pytest.mark.aot
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize("graph", ["step", *GRAPHS])
+@pytest.mark.parametrize("graph", GRAPHS)
 def test_every_graph_compiles(
     rtx: str, micro: Pack, tmp_path: Path, graph: str, precision: str
 ) -> None:
-    """Over the whole range of lengths it is served with; the step in buckets of fixed shape."""
+    """Over the whole range of lengths it is served with, in one profile."""
     request = request_of(micro, graph, tmp_path, precision)
     size = compile_engine(request)
     assert size > 1000 and Path(request.engine).stat().st_size == size
