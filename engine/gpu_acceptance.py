@@ -9,6 +9,7 @@ Every step that fails ends the list with its reason.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,6 @@ from engine.backends.tensorrt_device import Device
 from engine.client import EngineClient
 from engine.config import EngineConfig
 from engine.errors import EngineFailed, InvalidParameter, SovitsError
-from engine.pack import Pack
 from engine.thread_engine import ThreadEngine
 from engine.types import Language, Phonemes, SentenceJob, Word
 
@@ -29,7 +29,6 @@ logger = logging.getLogger(__name__)
 
 _CLAUSE_PHONEMES = 20  # ten Chinese characters
 _FIRST_CHUNKS = 20
-_SIDE_BY_SIDE = 8
 _CANCEL_EVERY = 5
 _SPOKEN_S = 4.0  # of a sentence in the soak: a pack of random weights would never end
 _MAX_GROWTH = 0.05  # of the free memory, between the first tenth of a soak and its end
@@ -46,25 +45,22 @@ class Soak:
     growth: float  # share of the free memory that went after the first tenth of the time
 
 
-def accept(pack: Pack, backend: str, *, soak_s: float) -> Iterator[GpuCheck]:
+def accept(config: EngineConfig, *, soak_s: float) -> Iterator[GpuCheck]:
     """Yield the steps as they are done; the first that fails is the last.
 
     Args:
-        backend: tensorrt or tensorrt_rtx.
+        config: What is to be served; its backend is tensorrt or tensorrt_rtx.
         soak_s: How long to speak side by side.
     """
-    for check in gpu_check(pack, backend):
+    for check in gpu_check(config):
         yield check
         if not check.passed:
             return
-    config = EngineConfig(
-        backend=backend, pack=pack.path, num_slots=_SIDE_BY_SIDE, max_positions=512
-    )
     device = Device()
     try:
         yield from asyncio.run(engine_checks(config, soak_s, device.free_memory))
     except SovitsError as error:
-        yield GpuCheck(type(error).__name__, False, str(error))
+        yield GpuCheck("first chunk", False, str(error))
 
 
 async def engine_checks(
@@ -83,7 +79,7 @@ async def engine_checks(
         times = [await first_chunk_s(engine, number) for number in range(_FIRST_CHUNKS)]
         low, middle, high = np.percentile(times, (0, 50, 95)) * 1e3
         detail = f"min {low:.1f}, median {middle:.1f}, p95 {high:.1f} ms, n={len(times)}"
-        found = await soak(engine, soak_s, free_memory)
+        found = await soak(engine, soak_s, free_memory, listeners=config.num_slots)
     finally:
         await engine.close()
     passed = not found.failures and found.growth <= _MAX_GROWTH
@@ -106,17 +102,20 @@ async def first_chunk_s(engine: EngineClient, number: int) -> float:
     raise EngineFailed("a sentence ended without audio")
 
 
-async def soak(engine: EngineClient, seconds: float, free_memory: FreeMemory) -> Soak:
+async def soak(
+    engine: EngineClient, seconds: float, free_memory: FreeMemory, *, listeners: int
+) -> Soak:
     """Speak side by side for so long; every fifth sentence is cancelled at its first chunk."""
     ends = time.monotonic() + seconds
     counts = {"spoken": 0, "cancelled": 0}
     failures: list[str] = []
 
     async def listener(place: int) -> None:
-        number = place
-        while time.monotonic() < ends:
-            number += _SIDE_BY_SIDE
-            is_cancelled = number % _CANCEL_EVERY == 0
+        for turn in itertools.count(1):
+            if time.monotonic() >= ends:
+                return
+            is_cancelled = (place + turn) % _CANCEL_EVERY == 0
+            number = place + turn * listeners
             try:
                 await _listen(engine, number, 0.0 if is_cancelled else _SPOKEN_S)
             except SovitsError as error:
@@ -125,10 +124,10 @@ async def soak(engine: EngineClient, seconds: float, free_memory: FreeMemory) ->
                 return
             counts["cancelled" if is_cancelled else "spoken"] += 1
 
-    listeners = [asyncio.create_task(listener(place)) for place in range(_SIDE_BY_SIDE)]
+    tasks = [asyncio.create_task(listener(place)) for place in range(listeners)]
     await asyncio.sleep(seconds / 10)
     settled = free_memory()
-    await asyncio.gather(*listeners)
+    await asyncio.gather(*tasks)
     growth = (settled - free_memory()) / max(settled, 1)
     return Soak(counts["spoken"], counts["cancelled"], tuple(failures), growth)
 

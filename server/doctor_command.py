@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from engine.errors import SovitsError
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gpu-check",
         choices=("tensorrt", "tensorrt_rtx"),
-        help="build, compare and soak the configured pack on this machine's GPU instead",
+        help="build, compare and soak the configured engine on this machine's GPU instead",
     )
     parser.add_argument(
         "--soak-s", type=float, default=60.0, metavar="SECONDS", help="of --gpu-check"
@@ -60,11 +61,10 @@ def _check_gpu(config: Config, backend: str, soak_s: float) -> int:
     """Print the acceptance of a GPU machine, step by step; 0 when every step passed."""
     passed = False
     try:
-        folder = configuration.paths(config.engine).chosen_pack(config.engine.pack or None)
         from engine.gpu_acceptance import accept
-        from engine.pack import load_pack
 
-        for check in accept(load_pack(folder), backend, soak_s=soak_s):
+        engine = configuration.engine_config(replace(config.engine, backend=backend))
+        for check in accept(engine, soak_s=soak_s):
             passed = check.passed
             status = Status.OK if passed else Status.BROKEN
             print(_line(Finding(status, check.name, check.detail)), flush=True)

@@ -13,12 +13,15 @@ import numpy as np
 
 from engine.backends.base import Backend
 from engine.backends.onnx_backend import OnnxBackend
-from engine.backends.tensorrt_backend import TensorrtBackend
+from engine.backends.registry import create_backend
 from engine.backends.tensorrt_device import Device
+from engine.backends.tensorrt_semantic import row_counts
 from engine.config import EngineConfig
 from engine.errors import SovitsError
-from engine.pack import Pack
+from engine.pack import load_pack
+from engine.types import FloatArray
 
+_PHONEMES, _PROMPT = 40, 20  # of each sentence; no slot has fewer positions than 64
 _STEPS = 50
 _MAX_LOGIT_ERROR = 0.05  # of the largest logit: what fp16 leaves
 _MAX_NOISE = 1e-3  # power of the decoder's difference to its signal: 30 dB
@@ -33,37 +36,63 @@ class GpuCheck:
     detail: str
 
 
-def gpu_check(pack: Pack, flavour: str = "tensorrt_rtx") -> Iterator[GpuCheck]:
-    """Yield the steps as they are done; the first that fails is the last."""
-    config = EngineConfig(backend=flavour, pack=pack.path, num_slots=4, max_positions=512)
+def gpu_check(config: EngineConfig) -> Iterator[GpuCheck]:
+    """Yield the steps as they are done; the first that fails is the last.
+
+    Args:
+        config: What is to be served, so that its engines are there afterwards.
+    """
+    step = "device"
     try:
         device = Device()
         yield GpuCheck("device", True, f"{device.name} {device.capability}")
-        started = time.monotonic()
-        gpu = TensorrtBackend(pack, config, flavour=flavour)
-        yield GpuCheck("engines", True, f"built or found in {time.monotonic() - started:.0f} s")
-        cpu = OnnxBackend(pack, replace(config, backend="onnxruntime"))
-        for check in (_logits(gpu, cpu), _decoder(gpu, cpu), _step_time(gpu)):
+        step = "engines"
+        assert config.pack is not None, "the fake backend has no engines"
+        pack = load_pack(config.pack)
+        started, free = time.monotonic(), device.free_memory()
+        gpu = create_backend(config.backend, pack, config)
+        taken = (free - device.free_memory()) / 1e6
+        seconds = time.monotonic() - started
+        yield GpuCheck("engines", True, f"there in {seconds:.0f} s, with caches {taken:.0f} MB")
+        cpu = OnnxBackend(pack, replace(config, backend="onnxruntime", precision="fp32"))
+        for step, take in _NETWORKS.items():
+            check = GpuCheck(step, *take(gpu, cpu))
             yield check
             if not check.passed:
                 return
     except SovitsError as error:
-        yield GpuCheck(type(error).__name__, False, str(error))
+        yield GpuCheck(step, False, str(error))
 
 
-def _logits(gpu: Backend, cpu: Backend) -> GpuCheck:
+def _logits(gpu: Backend, cpu: Backend) -> tuple[bool, str]:
+    """Compare two sentences of different lengths, alone and side by side in the outermost slots."""
     worst = 0.0
-    ids, prompt = np.arange(40), np.arange(20)
-    rows = [backend.semantic.prefill(0, ids, None, prompt) for backend in (gpu, cpu)]
-    for step in range(_STEPS):
-        worst = max(worst, float(np.abs(rows[0] - rows[1]).max() / np.abs(rows[1]).max()))
-        rows = [b.semantic.decode([0], np.array([step]))[0] for b in (gpu, cpu)]
-    for backend in (gpu, cpu):
-        backend.semantic.release(0)
-    return GpuCheck("T2S", worst <= _MAX_LOGIT_ERROR, f"logits differ by {worst:.1e} at most")
+    slots = sorted({0, gpu.semantic.num_slots - 1})
+    both = (gpu.semantic, cpu.semantic)
+    for slot in slots:
+        ids, prompt = np.arange(_PHONEMES - slot % 8), np.arange(_PROMPT)
+        worst = max(worst, _error(*(one.prefill(slot, ids, None, prompt) for one in both)))
+    for step in range(_num_steps(gpu)):
+        asked = slots[: 1 + step % 2]  # the first alone, then both
+        tokens = np.array([step, step + 1][: len(asked)])
+        worst = max(worst, _error(*(one.decode(asked, tokens) for one in both)))
+    for slot in slots:
+        for one in both:
+            one.release(slot)
+    return worst <= _MAX_LOGIT_ERROR, f"logits differ by {worst:.1e} at most"
 
 
-def _decoder(gpu: Backend, cpu: Backend) -> GpuCheck:
+def _error(found: FloatArray, expected: FloatArray) -> float:
+    """Return the largest difference as a share of the largest logit; infinite if there is a NaN."""
+    error = float(np.abs(found - expected).max() / np.abs(expected).max())
+    return error if np.isfinite(error) else float("inf")
+
+
+def _num_steps(gpu: Backend) -> int:
+    return min(_STEPS, gpu.semantic.max_positions - _PHONEMES - _PROMPT)
+
+
+def _decoder(gpu: Backend, cpu: Backend) -> tuple[bool, str]:
     acoustic = cpu.acoustic
     rng = np.random.default_rng(1)
     style = rng.standard_normal(cpu.config.acoustic.gin_dim, np.float32)
@@ -71,16 +100,25 @@ def _decoder(gpu: Backend, cpu: Backend) -> GpuCheck:
     latent = np.abs(rng.standard_normal((channels, 60), np.float32))
     one, two = (backend.acoustic.decoder(latent, style) for backend in (gpu, cpu))
     noise = float(np.square(one - two).mean() / max(float(np.square(two).mean()), 1e-12))
-    return GpuCheck("decoder", noise <= _MAX_NOISE, f"noise to signal {noise:.1e}")
+    return noise <= _MAX_NOISE, f"noise to signal {noise:.1e}"
 
 
-def _step_time(gpu: Backend) -> GpuCheck:
-    gpu.semantic.prefill(0, np.arange(40), None, np.arange(20))
-    times = []
-    for step in range(_STEPS):
-        started = time.perf_counter()
-        gpu.semantic.decode([0], np.array([step]))
-        times.append(time.perf_counter() - started)
-    gpu.semantic.release(0)
-    median = float(np.median(times[_STEPS // 5 :]))
-    return GpuCheck("step time", True, f"{median * 1e3:.2f} ms median, batch 1")
+def _step_time(gpu: Backend, _: Backend) -> tuple[bool, str]:
+    """Time a step of every number of rows it was captured for."""
+    semantic, found = gpu.semantic, []
+    for rows in row_counts(semantic.num_slots):
+        slots = range(rows)
+        for slot in slots:
+            semantic.prefill(slot, np.arange(_PHONEMES), None, np.arange(_PROMPT))
+        times = []
+        for step in range(_num_steps(gpu)):
+            started = time.perf_counter()
+            semantic.decode(slots, np.full(rows, step))
+            times.append(time.perf_counter() - started)
+        for slot in slots:
+            semantic.release(slot)
+        found.append(f"{rows}: {np.median(times[len(times) // 5 :]) * 1e3:.2f}")
+    return True, f"median of rows: ms, {', '.join(found)}"
+
+
+_NETWORKS = {"T2S": _logits, "decoder": _decoder, "step time": _step_time}

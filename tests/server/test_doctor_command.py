@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.backends.tensorrt_check import GpuCheck
-from engine.pack import Pack
+from engine.config import EngineConfig
 from engine.voices import VoiceStore
 from server import doctor as doctor_checks
 from server import doctor_command
@@ -92,8 +92,8 @@ def test_the_gpu_check_ends_with_the_first_reason(
 ) -> None:
     """Status 1, a line for the step that failed, and nothing of the usual report."""
 
-    def steps(pack: Pack, backend: str, *, soak_s: float) -> Iterator[GpuCheck]:
-        yield GpuCheck("device", True, f"{backend}, {soak_s:.0f} s")
+    def steps(config: EngineConfig, *, soak_s: float) -> Iterator[GpuCheck]:
+        yield GpuCheck("device", True, f"{config.backend}, {config.num_slots}, {soak_s:.0f} s")
         yield GpuCheck("engines", False, "no room")
 
     monkeypatch.setattr("engine.gpu_acceptance.accept", steps)
@@ -101,8 +101,9 @@ def test_the_gpu_check_ends_with_the_first_reason(
     doctor_command.add_arguments(parser)
     pack = micro_pack(tmp_path)
     options = ["--gpu-check", "tensorrt", "--soak-s", "7", "--set", f"engine.pack={pack.path}"]
+    options += ["--set", "engine.slots=3"]
     assert doctor_command.run(parser.parse_args(options)) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["ok", "device", "tensorrt,", "7", "s"]
+    assert lines[0].split() == ["ok", "device", "tensorrt,", "3,", "7", "s"]
     assert lines[1].split() == ["!!", "engines", "no", "room"]
     assert lines[-1].startswith("the GPU cannot be used")
