@@ -31,6 +31,8 @@ _EXTRAS = {
     "zh-g2pw": ("opencc", "Chinese polyphones by g2pW, with text.g2pw_dir"),
     "train": ("matplotlib", "training and fine-tuning"),
 }
+# Backend -> what `sovits-live export --for` is told, where that is not the default.
+_EXPORT_TARGETS = {"onnxruntime_cuda": "cuda", "tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt"}
 _MEMINFO = Path("/proc/meminfo")
 _MEMORY_FACTOR = 3  # weights, the runtime's copies and buffers, in sizes of the pack
 _MEMORY_BASE_BYTES = 400 << 20  # processes, dictionaries
@@ -115,11 +117,19 @@ def _runtime(name: str) -> str:
 
 
 def check_graphs(pack: Pack, backend: str) -> Iterator[Finding]:
-    """Yield something only if the chosen backend reads graphs and the pack has none."""
-    if backend != "torch" and not pack.has_graphs:
+    """Yield something only if the chosen backend reads graphs that the pack has not."""
+    if backend == "torch":
+        return
+    target = _EXPORT_TARGETS.get(backend)
+    if not pack.has_graphs:
         detail = f"{pack.name} has no ONNX graphs, which the {backend} backend reads"
-        fix = f"pip install 'sovits-live[export]' && sovits-live export {pack.name}"
-        yield Finding(Status.BROKEN, "pack", detail, fix)
+    elif target and not (pack.graphs_dir / "step_in_place.onnx").is_file():
+        detail = f"{pack.name} was exported for the CPU, not for the {backend} backend"
+    else:
+        return
+    options = f" --for {target}" if target else ""
+    fix = f"pip install 'sovits-live[export]' && sovits-live export {pack.name}{options}"
+    yield Finding(Status.BROKEN, "pack", detail, fix)
 
 
 def check_memory(pack_bytes: int, meminfo: Path = _MEMINFO) -> Iterator[Finding]:

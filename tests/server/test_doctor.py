@@ -45,6 +45,23 @@ def test_pack_without_graphs_needs_an_export(tmp_path: Path) -> None:
     assert finding.fix.endswith("sovits-live export nano")
 
 
+def test_pack_for_the_cpu_needs_an_export_for_a_gpu(tmp_path: Path) -> None:
+    """The target is that of the backend; a pack that has the graphs is not mentioned."""
+    bare = replace(load_pack(NANO), path=tmp_path)
+    folder = tmp_path / "onnx"
+    folder.mkdir()
+    for backend, target in (("tensorrt_rtx", "tensorrt"), ("onnxruntime_cuda", "cuda")):
+        (finding,) = doctor.check_graphs(bare, backend)
+        assert "has no ONNX graphs" in finding.detail
+        assert finding.fix.endswith(f"sovits-live export nano --for {target}")
+    (folder / "manifest.json").touch()
+    (finding,) = doctor.check_graphs(bare, "tensorrt")
+    assert finding.detail == "nano was exported for the CPU, not for the tensorrt backend"
+    assert list(doctor.check_graphs(bare, "onnxruntime")) == []
+    (folder / "step_in_place.onnx").touch()
+    assert list(doctor.check_graphs(bare, "tensorrt")) == []
+
+
 def test_pack_that_does_not_fit_in_memory_is_named(tmp_path: Path) -> None:
     """By what is free and what it wants; where the system does not say, nothing is claimed."""
     meminfo = tmp_path / "meminfo"
