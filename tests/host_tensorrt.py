@@ -70,6 +70,7 @@ class Engine:
         self.profiles: list[Profile] = json.loads(head)
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
+        options.log_severity_level = 3  # in half precision it copies the cache, and says so
         self.session = ort.InferenceSession(body, options, providers=["CPUExecutionProvider"])
         graph = onnx.load_from_string(body).graph
         self._written = {

@@ -16,6 +16,7 @@ from engine.backends.tensorrt_build import Range
 from engine.errors import BackendUnavailable, InvalidParameter
 from engine.graph_weights import GraphWeights
 from engine.manifest import ExportManifest, check_file
+from engine.model_config import HarmonicConfig
 from engine.pack import Pack
 
 PRECISIONS = ("fp32", "fp16")
@@ -67,6 +68,16 @@ def ranges_of(graph: str, config_max: Mapping[str, int] | None = None) -> dict[s
     }
 
 
+def takes_half(pack: Pack, graph: str) -> bool:
+    """Tell whether a graph can be computed in float16.
+
+    `choose` adds up a thousand probabilities. A harmonic decoder is given the phase of the voice
+    and multiplies it by the number of each harmonic: nano's came out with a noise of 20 dB below.
+    """
+    is_harmonic = isinstance(pack.config.acoustic.decoder, HarmonicConfig)
+    return graph != "choose" and not (graph == "decoder" and is_harmonic)
+
+
 def whole_graph(
     pack: Pack,
     graph: str,
@@ -79,7 +90,7 @@ def whole_graph(
 
     Args:
         precision: Of the weights, the products and all keys and values; other inputs and outputs
-            are float32 in both, and so is all of `choose`, which adds up probabilities.
+            are float32 in both, and so is all of a graph that does not take half.
         fixed: Axis -> the size it has from now on. `step_in_place` needs one for `capacity`:
             TensorRT updates no cache that may grow.
 
@@ -101,7 +112,7 @@ def whole_graph(
             tensor.CopyFrom(onnx.numpy_helper.from_array(weights[tensor.name], tensor.name))
     if fixed:
         _fix_axes(model, fixed)
-    if precision == "fp16" and graph != "choose":
+    if precision == "fp16" and takes_half(pack, graph):
         model = _to_half(model)
     onnx.save(model, target)
     return target

@@ -17,7 +17,7 @@ import torch
 from bench.random_pack import random_pack
 from engine.backends.tensorrt_build import load_flavour, profile_of
 from engine.backends.tensorrt_cache import EngineCache
-from engine.backends.tensorrt_graphs import inputs_of, ranges_of, whole_graph
+from engine.backends.tensorrt_graphs import inputs_of, ranges_of, takes_half, whole_graph
 from engine.errors import BackendUnavailable
 from engine.manifest import ExportManifest
 from engine.model_config import HifiGanConfig
@@ -109,7 +109,8 @@ def check_layers(pack: Pack, graph: str, path: Path, precision: str) -> None:
     kinds = Counter(layer.type.name for layer in layers)
     assert not [kind for kind in kinds if kind.startswith("PLUGIN") or kind == "NON_ZERO"], graph
     made = {layer.get_output(0).dtype.name for layer in layers if layer.type.name in PRODUCTS}
-    assert made <= {"HALF" if precision == "fp16" else "FLOAT"}, f"{graph}: {made}"
+    is_half = precision == "fp16" and takes_half(pack, graph)
+    assert made <= {"HALF" if is_half else "FLOAT"}, f"{graph}: {made}"
     t2s = pack.config.t2s
     updates = 2 * t2s.num_layers if graph == "step_in_place" else 0
     assert kinds["KV_CACHE_UPDATE"] == updates, graph

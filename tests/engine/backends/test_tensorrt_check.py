@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from engine.backends.tensorrt_device import Device
 from engine.backends.tensorrt_semantic import TensorrtSemantic
 from engine.config import EngineConfig
 from engine.errors import SovitsError
+from engine.paths import BUNDLED, DEFAULT
 from engine.types import FloatArray, IntArray
 from tests.host_tensorrt import host_tensorrt
 from tests.micro_pack import micro_pack
@@ -53,6 +55,17 @@ def test_the_steps_fit_the_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         r"median of rows: ms, 1: \d+\.\d\d, 2: \d+\.\d\d, 3: \d+\.\d\d", checks[-1].detail
     )
     assert cuda.free == before
+
+
+@pytest.mark.slow
+def test_the_pack_that_ships_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In half precision, without another export: the first thing tried on a machine with a GPU."""
+    host_tensorrt(monkeypatch)
+    target = tmp_path / DEFAULT
+    shutil.copytree(BUNDLED / DEFAULT, target)  # engines are kept beside the graphs
+    config = EngineConfig("tensorrt_rtx", target, num_slots=2, max_positions=200)
+    checks = list(gpu_check(config))
+    assert [c.name for c in checks if c.passed] == STEPS, checks
 
 
 def test_a_slot_of_the_fewest_positions_is_enough(
