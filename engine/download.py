@@ -7,6 +7,7 @@ taken from the usual variables (HTTPS_PROXY).
 from __future__ import annotations
 
 import http.client
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -48,6 +49,7 @@ def fetch(
     target: Path,
     sha256: str,
     *,
+    most_bytes: int | None = None,
     on_bytes: OnBytes = lambda done, total: None,
     retries: Retries | None = None,
     sleep: Callable[[float], None] = time.sleep,
@@ -58,6 +60,7 @@ def fetch(
 
     Args:
         sha256: 64 hexadecimal digits.
+        most_bytes: More cannot be that file: a wrong answer must not fill the disk.
         on_bytes: Told bytes there and bytes in all, after every piece; the last 0 if not known.
 
     Raises:
@@ -72,7 +75,7 @@ def fetch(
     while True:
         before = _size(part)
         try:
-            _receive(url, part, on_bytes)
+            _receive(url, part, most_bytes or sys.maxsize, on_bytes)
             break
         except _Cut as error:
             has_grown = _size(part) > before
@@ -106,7 +109,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _receive(url: str, part: Path, on_bytes: OnBytes) -> None:
+def _receive(url: str, part: Path, most_bytes: int, on_bytes: OnBytes) -> None:
     """Append to `part` what is missing; return when the file is whole.
 
     Raises:
@@ -120,7 +123,8 @@ def _receive(url: str, part: Path, on_bytes: OnBytes) -> None:
     try:
         request = urllib.request.Request(url, headers=headers)
         with urllib.request.urlopen(request, timeout=_CONNECT_S) as answer:
-            _append(answer, part, there if answer.status == 206 else 0, on_bytes)
+            there = there if answer.status == 206 else 0
+            _append(answer, part, there, most_bytes, on_bytes)
     except urllib.error.HTTPError as error:
         with error:
             _check_status(url, error.code, part)
@@ -130,14 +134,22 @@ def _receive(url: str, part: Path, on_bytes: OnBytes) -> None:
         raise _Cut(f"the connection broke ({error or type(error).__name__})") from None
 
 
-def _append(answer: http.client.HTTPResponse, part: Path, there: int, on_bytes: OnBytes) -> None:
+def _append(
+    answer: http.client.HTTPResponse, part: Path, there: int, most_bytes: int, on_bytes: OnBytes
+) -> None:
     length = answer.headers.get("Content-Length")
     total = there + int(length) if length else 0
     done = there
     with _opened(part, "ab" if there else "wb") as file:
         while piece := answer.read(PIECE_BYTES):
-            _write(file, piece)
             done += len(piece)
+            if max(done, total) > most_bytes:
+                part.unlink()
+                raise DownloadError(
+                    f"{answer.url}: what comes has more than {most_bytes / 1e6:.0f} MB and is not "
+                    "the official file; it was deleted. Choose another --source"
+                )
+            _write(file, piece)
             on_bytes(done, total)
     # A short body is no error to http.client when it is read in pieces.
     if done < total:

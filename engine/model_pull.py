@@ -19,6 +19,7 @@ from engine.hub import LICENCES, HubFile, Role, Source
 from engine.importer import ImportRequest, ImportResult, import_official
 from engine.pack import MANIFEST
 
+_MOST_TIMES = 2  # the length the list gives; a mirror may have another file of the same name
 _SPARE_BYTES = 200_000_000  # for the system, and for a manifest and a vocabulary
 
 
@@ -146,7 +147,13 @@ def _fetch_from_any(request: PullRequest, file: HubFile, first: int, report: Rep
     for index in range(first, len(request.sources)):
         source = request.sources[index]
         try:
-            fetch(source.url(file.path), target, file.sha256, on_bytes=_teller(report, file))
+            fetch(
+                source.url(file.path),
+                target,
+                file.sha256,
+                most_bytes=_MOST_TIMES * file.num_bytes,
+                on_bytes=_teller(report, file),
+            )
         except DownloadError as error:
             if error.code == DISK_FULL or index + 1 == len(request.sources):
                 raise

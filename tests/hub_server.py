@@ -21,6 +21,7 @@ class Hub:
             request; then all is well.
         statuses: Answers to the next requests, before any file.
         ignores_ranges: Send whole files always, as some proxies do.
+        says_length: Send a Content-Length.
         asked: (path, Range header) of every request.
     """
 
@@ -28,6 +29,7 @@ class Hub:
     cut_after: list[int] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     ignores_ranges: bool = False
+    says_length: bool = True
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     url: str = ""
 
@@ -71,7 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
             if start >= len(body):
                 return self._status(416)
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body) - start))
+        if self.hub.says_length:
+            self.send_header("Content-Length", str(len(body) - start))
         self.end_headers()
         end = start + self.hub.cut_after.pop(0) if self.hub.cut_after else len(body)
         self.wfile.write(body[start:end])

@@ -246,7 +246,7 @@ def _settings(connection: Connection) -> Settings:
         settings,
         lang=language(request.query.get("language_code"), settings.lang),
         chunking=chunking,
-        seed=int(seed) if seed.isdecimal() and int(seed) < 2**53 else settings.seed,
+        seed=int(seed) if seed.isdecimal() and len(seed) < 16 else settings.seed,
         timings=("char",),
         timing_mode="sync",
     )

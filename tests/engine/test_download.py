@@ -91,6 +91,17 @@ def test_wrong_checksum_leaves_nothing(hub: Hub, tmp_path: Path, before: bytes) 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("says_length", [True, False])
+def test_body_that_is_far_too_long_does_not_fill_the_disk(
+    hub: Hub, tmp_path: Path, says_length: bool
+) -> None:
+    """Known from its head or from what came; nothing of it stays."""
+    hub.says_length = says_length
+    with pytest.raises(DownloadError, match="more than 1 MB and is not the official file"):
+        fetch(f"{hub.url}/big%20file%3D1.bin", tmp_path / "file.bin", SUM, most_bytes=PIECE_BYTES)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_busy_server_is_asked_again_and_a_refusal_is_not(hub: Hub, tmp_path: Path) -> None:
     """503 passes, 404 does not."""
     hub.statuses = [503, 429]

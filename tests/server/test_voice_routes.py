@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import ClientSession, FormData
 
@@ -147,6 +148,27 @@ async def test_an_administrator_adds_as_many_voices_as_allowed(
             f"{url}/carla/styles", data=form(wav, **style), headers=headers
         ) as answer:
             assert answer.status == 201, await answer.text()
+
+
+async def test_who_administers_can_change_while_the_server_runs(
+    pack: Pack, wav: bytes, tmp_path: Path
+) -> None:
+    """A key taken away is refused at once; a file that is being written changes nothing."""
+    admins = tmp_path / "admins"
+    admins.write_text(f"boss {hash_key('boss')}\n")
+
+    async def status(http: aiohttp.ClientSession, url: str, key: str) -> int:
+        headers = {"Authorization": f"Bearer {key}"}
+        async with http.post(f"{url}/v1/admin/voices/reload", headers=headers) as answer:
+            return answer.status
+
+    async with running(pack, tmp_path, f"server.admin_keys_file={admins}") as (live, http):
+        assert await status(http, live.http, "boss") == 200
+        admins.write_text("boss not-a-hash\n")
+        assert await status(http, live.http, "boss") == 200
+        admins.write_text(f"next {hash_key('next')}\n")
+        assert await status(http, live.http, "boss") == 401
+        assert await status(http, live.http, "next") == 200
 
 
 async def test_a_voice_is_warmed_before_anybody_asks(tmp_path: Path) -> None:
