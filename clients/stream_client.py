@@ -51,6 +51,7 @@ _CLOSE_TIMEOUT_S = 2.0
 _KEEPALIVE_S = 5.0  # servers end a session that says nothing for ten
 _FIRST_BACKOFF_S = 0.25
 _MAX_BACKOFF_S = 4.0
+_STEADY_S = 5.0  # a connection that ends sooner is another failure in a row
 _FINAL_STATUSES = frozenset({400, 401, 403, 404, 426})  # of HTTP: trying again changes nothing
 # Broken, going away, restarting, overloaded, idle: a new connection may well work.
 _RECONNECTABLE = frozenset({1001, 1005, 1006, 1011, 1012, 1013, 1014, 4408})
@@ -251,24 +252,32 @@ class StreamClient:
 
     async def _live(self, socket: ClientConnection) -> SessionLost:
         """Read over as many connections as it takes; return why it ended."""
+        failures = 0
         while True:
+            began_s = time.monotonic()
             lost = await self._read(socket)
+            failures = failures + 1 if time.monotonic() - began_s < _STEADY_S else 0
             self._socket = None
             self._by_alias.clear()
             for context in [c for c in self._contexts.values() if c.has_audio]:
                 context.fail(lost)
                 self._forget(context)
-            again = await self._reconnect(lost)
+            again = await self._reconnect(lost, failures)
             if again is None:
                 return lost
             socket = again
 
-    async def _reconnect(self, lost: SessionLost) -> ClientConnection | None:
-        """Return a new connection that knows what the old one was told, or None."""
+    async def _reconnect(self, lost: SessionLost, failures: int) -> ClientConnection | None:
+        """Return a new connection that knows what the old one was told, or None.
+
+        Args:
+            failures: Connections in a row that hardly began: what is said again may be the cause.
+        """
         if lost.close_code not in _RECONNECTABLE:
             return None
-        backoff_s = _FIRST_BACKOFF_S
-        for _ in range(self._reconnect_attempts):
+        for attempt in range(max(0, failures - 1), self._reconnect_attempts):
+            if attempt:
+                await asyncio.sleep(min(_FIRST_BACKOFF_S * 2 ** (attempt - 1), _MAX_BACKOFF_S))
             try:
                 socket = await self._connect()
                 # A message may be appended while this one is being sent; the loop sees it too.
@@ -279,8 +288,6 @@ class StreamClient:
                 logger.info("reconnecting: %s", error)
                 if isinstance(error, ConnectFailed) and error.status in _FINAL_STATUSES:
                     return None
-                await asyncio.sleep(backoff_s)
-                backoff_s = min(2 * backoff_s, _MAX_BACKOFF_S)
             else:
                 self._socket = socket
                 return socket

@@ -236,6 +236,23 @@ async def test_server_that_stays_away_is_given_up(
     assert len(caplog.records) == 3
 
 
+async def test_server_that_breaks_on_what_is_said_is_not_asked_for_ever(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each connection works, and ends of what is sent again: four of them, then no more."""
+    monkeypatch.setattr("clients.stream_client._FIRST_BACKOFF_S", 0.001)
+
+    async def script(peer: Any) -> None:
+        await peer.hear("context.open")
+        await peer.socket.close(1011)
+
+    async with serving(script) as server, StreamClient(server.url) as client:
+        context = await client.open()
+        with pytest.raises(SessionLost, match="session lost .1011."):
+            [event async for event in context]
+    assert len(server.peers) == 4
+
+
 async def test_refusal_is_final_also_when_reconnecting() -> None:
     """A revoked key is not tried again and again."""
     num_connections = 0
