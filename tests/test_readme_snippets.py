@@ -62,6 +62,11 @@ if __name__ == "__main__":  # the engine's own process imports this file again
     sys.exit(run(sys.argv[1:]))
 """
 _LLM = "#!/bin/sh\nfor word in Once upon a time.; do printf '%s ' \"$word\"; sleep 0.05; done\n"
+# Enough for the watermark: the page promises 5 s.
+_TEN_SECONDS = (
+    "Good morning, and welcome to all of you. We begin with the news of the day. After that there "
+    "will be music, and then the weather for the weekend."
+)
 _PLAYER = '#!/bin/sh\ncat > "$HOME/played-$$.raw"\n'
 
 
@@ -210,7 +215,7 @@ def test_mark_and_detect(reader: Reader) -> None:
     reader.run(make)
     with reader.serving(serve) as log:
         assert "watermark of your key" in log.read_text()
-        reader.run('sovits-live say "Good morning, and welcome to all of you." --out marked.wav')
+        reader.run(f'sovits-live say "{_TEN_SECONDS}" --out marked.wav')
     samples, rate_hz = soundfile.read(reader.folder / "marked.wav")
     soundfile.write(reader.folder / "recording.mp3", samples, rate_hz)
     assert "recording.mp3: marked with this key" in reader.run(detect)
