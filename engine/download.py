@@ -49,7 +49,7 @@ def fetch(
     target: Path,
     sha256: str,
     *,
-    most_bytes: int | None = None,
+    most_bytes: int = sys.maxsize,
     on_bytes: OnBytes = lambda done, total: None,
     retries: Retries | None = None,
     sleep: Callable[[float], None] = time.sleep,
@@ -75,7 +75,7 @@ def fetch(
     while True:
         before = _size(part)
         try:
-            _receive(url, part, most_bytes or sys.maxsize, on_bytes)
+            _receive(url, part, most_bytes, on_bytes)
             break
         except _Cut as error:
             has_grown = _size(part) > before

@@ -120,10 +120,10 @@ def _style_add(args: argparse.Namespace, paths: Paths) -> None:
 
 def _enroll(args: argparse.Namespace, pack: Pack) -> Enrolment:
     """Read the recordings, prepare a style and report what was used."""
-    enroller = open_enroller(pack, args.backend)
     recordings = [read_audio(path) for path in args.recordings]
     spoken = read_audio(args.style_ref) if args.style_ref else recordings[0]
     prompt = Prompt(spoken, args.text, Language(args.lang))
+    enroller = open_enroller(pack, args.backend)
     has_other_timbre = args.style_ref or len(recordings) > 1
     enrolment = enroller.enroll(
         prompt, recordings if has_other_timbre else (), denoise=args.denoise

@@ -38,9 +38,10 @@ def split_phases(model: ir.Model) -> dict[str, PhasedKernel]:
     """Replace the graph's transposed convolutions, in place; return the new kernels by name."""
     kernels: dict[str, PhasedKernel] = {}
     for node in [node for node in model.graph if node.op_type == _OP]:
-        kernel, rate, padding = _kernel(node), *_stride_and_padding(node)
-        if kernel is None or rate == 1:
+        kernel = _kernel(node)
+        if kernel is None:
             continue
+        (rate,), padding = node.attributes.get_ints("strides", [1]), _padding(node)
         value, nodes = _phased(model.graph, node, kernel, rate, padding)
         assert value.name is not None
         kernels[value.name] = PhasedKernel(rate, kernel)
@@ -55,13 +56,15 @@ def split_phases(model: ir.Model) -> dict[str, PhasedKernel]:
 
 
 def _kernel(node: ir.Node) -> Array | None:
-    """Return the kernel of a 1-d transposed convolution, None of one that is otherwise unusual."""
+    """Return the kernel of a 1-d transposed convolution that is only that and upsamples."""
     attributes = node.attributes
+    strides = attributes.get_ints("strides", [])
     is_usual = (
         attributes.get_int("group", 1) == 1
         and set(attributes.get_ints("dilations", [1])) == {1}
         and not any(attributes.get_ints("output_padding", [0]))
-        and len(attributes.get_ints("strides", [])) == 1
+        and len(strides) == 1
+        and strides[0] > 1
     )
     weight = node.inputs[1]
     assert weight is not None
@@ -71,10 +74,9 @@ def _kernel(node: ir.Node) -> Array | None:
     return array
 
 
-def _stride_and_padding(node: ir.Node) -> tuple[int, tuple[int, int]]:
-    (rate,) = node.attributes.get_ints("strides", [1])
+def _padding(node: ir.Node) -> tuple[int, int]:
     before, after = node.attributes.get_ints("pads", [0, 0])
-    return rate, (before, after)
+    return before, after
 
 
 def _phased(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -19,6 +20,8 @@ from urllib.parse import urlsplit
 from server.config import LimitsSection, is_loopback
 from server.errors import ClientError, ConfigError
 from server.quotas import Account, Allowance
+
+logger = logging.getLogger(__name__)
 
 ANONYMOUS = "anonymous"
 _QUEUE_S = 0.3  # a context waits for room that long
@@ -74,6 +77,14 @@ class Keys:
         if not names:
             raise ConfigError(f"keys file {path} holds no key")
         return cls(names, allowances)
+
+    def read_again(self, path: Path) -> Keys:
+        """Return what `path` says now; where it is half written, or wrong, these keys stay good."""
+        try:
+            return Keys.read(path)
+        except ConfigError as error:
+            logger.error("keys were not read again", extra={"error": str(error)})
+            return self
 
     @property
     def holders(self) -> frozenset[str]:

@@ -233,10 +233,8 @@ class Runtime:
         if self._keys_file is None:
             return
         async for _ in changes(self._keys_file):
-            try:
-                self.keys = Keys.read(self._keys_file)
-            except ConfigError as error:  # half written, or wrong: those that were good stay so
-                logger.error("keys were not read again", extra={"error": str(error)})
+            before, self.keys = self.keys, self.keys.read_again(self._keys_file)
+            if self.keys is before:
                 continue
             self.accounts.replace(self.keys.allowances)
             for session in list(self.sessions):

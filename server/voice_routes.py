@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import time
 from dataclasses import replace
@@ -25,11 +24,9 @@ from server.dialects.names import language
 from server.dialects.problems import ContextFailed
 from server.enrol_child import MAX_BYTES
 from server.enrolment import EnrolJob, Enroller, check_magic
-from server.errors import ClientError, ConfigError
+from server.errors import ClientError
 from server.quotas import Account, Accounts
 from server.runtime import Runtime
-
-logger = logging.getLogger(__name__)
 
 _UPLOAD_S = 60.0
 _MAX_FIELD_BYTES = 4096
@@ -81,8 +78,10 @@ class VoiceRoutes:
         """
         if "token" in request.query:
             raise ClientError("unauthorized", "a token is for speaking; valid: a key in a header")
-        if self._admins is not None:
-            self._read_admins_again()
+        if self._admins is not None and self._admins_file is not None:
+            # Such requests are rare, and a key that was taken away is none any more.
+            self._admins = self._admins.read_again(self._admins_file)
+            self._accounts.replace(self._admins.allowances)
             grant = admit(request, self._runtime, keys=self._admins)
             return self._accounts.of(grant.holder)
         grant = admit(request, self._runtime)
@@ -90,16 +89,6 @@ class VoiceRoutes:
             text = "voices are changed by administrators: set server.admin_keys_file"
             raise ClientError("forbidden_voice", text)
         return self._accounts.of(grant.holder)
-
-    def _read_admins_again(self) -> None:
-        """Know who is an administrator now: requests are rare, and a key taken away is no key."""
-        assert self._admins_file is not None
-        try:
-            self._admins = Keys.read(self._admins_file)
-        except ConfigError as error:  # half written, or wrong: those that were good stay so
-            logger.error("administrators were not read again", extra={"error": str(error)})
-            return
-        self._accounts.replace(self._admins.allowances)
 
     async def _show(self, request: web.Request) -> web.Response:
         admit(request, self._runtime)

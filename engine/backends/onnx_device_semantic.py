@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from engine.backends.onnx_session import PrefillInputs
+from engine.backends.onnx_session import PrefillInputs, input_names
 from engine.backends.slot_table import SlotTable
 from engine.model_config import T2SConfig
 from engine.types import FloatArray, IntArray
@@ -49,7 +49,7 @@ class OnnxDeviceSemantic:
         self._config = config
         self._device = device
         self._prefill, self._step, self._fill = prefill, step, fill
-        self._prefill_inputs = PrefillInputs(prefill, config)
+        self._prefill_inputs = PrefillInputs(input_names(prefill), config)
         self._slots = SlotTable(num_slots, max_positions)
         head_dim = config.hidden_dim // config.num_heads
         self._shape = (num_slots, config.num_heads, max_positions, head_dim)

@@ -22,7 +22,7 @@ import numpy as np
 import onnxruntime as ort
 
 from engine.backends.memory import trim, zeros
-from engine.backends.onnx_session import PrefillInputs
+from engine.backends.onnx_session import PrefillInputs, input_names
 from engine.backends.slot_table import MaskedSlotTable
 from engine.model_config import T2SConfig
 from engine.types import Array, FloatArray, IntArray
@@ -51,7 +51,7 @@ class OnnxSemantic:
         self._config = config
         self._prefill = prefill
         self._step = step
-        self._prefill_inputs = PrefillInputs(prefill, config)
+        self._prefill_inputs = PrefillInputs(input_names(prefill), config)
         self._slots = MaskedSlotTable(num_slots, max_positions)
         self._binding: _Binding | None = None
         self._cache: FloatArray = np.zeros((0,), np.float32)

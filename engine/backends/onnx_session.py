@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -77,8 +77,9 @@ def session_options(threads: int) -> ort.SessionOptions:
 class PrefillInputs:
     """What a T2S prefill graph is given; one of a model without BERT has no input for it."""
 
-    def __init__(self, prefill: ort.InferenceSession, config: T2SConfig) -> None:
-        self._has_bert = "bert" in {value.name for value in prefill.get_inputs()}
+    def __init__(self, names: Collection[str], config: T2SConfig) -> None:
+        """Take the names of the graph's inputs."""
+        self._has_bert = "bert" in names
         self._bert_dim = config.bert_dim
 
     def __call__(
@@ -93,6 +94,11 @@ class PrefillInputs:
             none = np.zeros((self._bert_dim, len(phoneme_ids)), np.float32)
             inputs["bert"] = (none if bert is None else bert)[None]
         return inputs
+
+
+def input_names(session: ort.InferenceSession) -> list[str]:
+    """Return the names of a graph's inputs."""
+    return [value.name for value in session.get_inputs()]
 
 
 def run(session: ort.InferenceSession, inputs: Mapping[str, Array]) -> list[Array]:

@@ -72,7 +72,7 @@ class OpenvinoBackend(OnnxBackend):
         }
         record = manifest.record(_OURS, "fp32")
         weights = GraphWeights(pack).load(record.weights)
-        blob = whole_model(check_file(pack.path / "onnx", record), weights)
+        blob = whole_model(check_file(pack.graphs_dir, record), weights)
         graphs[_OURS] = compile_graph(blob, _OURS, threads=threads, half=self._half)
         sizes = replace(acoustic_sizes(pack.config, manifest), decoder_widths=_WIDTHS)
         return OnnxAcoustic(sizes, **graphs)

@@ -45,7 +45,7 @@ class TensorrtBackend:
         self._device = Device()
         self.config: ModelConfig = pack.config
         self.notice = pack.notice
-        manifest = ExportManifest.load(pack.path / "onnx", pack_fingerprint=pack.fingerprint)
+        manifest = ExportManifest.load(pack.graphs_dir, pack_fingerprint=pack.fingerprint)
         if not manifest.precisions("step_in_place"):
             raise CheckpointError(
                 f"{pack.name} was exported for the CPU only; run: sovits-live export {pack.path} "

@@ -102,7 +102,7 @@ def whole_graph(
     if precision not in PRECISIONS:
         raise InvalidParameter("precision", precision, ", ".join(PRECISIONS))
     onnx = _onnx()
-    folder = pack.path / "onnx"
+    folder = pack.graphs_dir
     manifest = ExportManifest.load(folder, pack_fingerprint=pack.fingerprint)
     record = manifest.record(graph, "fp32")
     model = onnx.load(check_file(folder, record), load_external_data=False)

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from engine.backends.onnx_session import PrefillInputs
 from engine.backends.slot_table import SlotTable
 from engine.backends.tensorrt_device import (
     ALIGNMENT,
@@ -28,7 +29,7 @@ from engine.backends.tensorrt_device import (
 )
 from engine.errors import CheckpointError
 from engine.model_config import T2SConfig
-from engine.types import Array, FloatArray, IntArray
+from engine.types import FloatArray, IntArray
 
 _NUMBERS = ("tokens", "position", "length")  # the inputs of a step beside its cache
 _LINE = ALIGNMENT // 8  # int64 numbers from one aligned address to the next
@@ -60,7 +61,7 @@ class TensorrtSemantic:
         self._config = config
         self._device = step.device
         self._prefill = DeviceGraph(prefill)
-        self._has_bert = "bert" in prefill.inputs
+        self._prefill_inputs = PrefillInputs(prefill.inputs, config)
         self._slots = SlotTable(num_slots, max_positions)
         self._names = [
             f"{kind}_{layer}" for kind in ("key", "value") for layer in range(config.num_layers)
@@ -87,14 +88,7 @@ class TensorrtSemantic:
             TextError: The sentence and its prompt do not fit a slot.
         """
         length = self._slots.prefill_length(len(phoneme_ids), len(prompt_tokens))
-        inputs: dict[str, Array] = {
-            "phoneme_ids": phoneme_ids[None],
-            "prompt_tokens": prompt_tokens[None],
-        }
-        if self._has_bert:
-            zeros = np.zeros((self._config.bert_dim, len(phoneme_ids)), np.float32)
-            inputs["bert"] = (zeros if bert is None else bert)[None]
-        self._prefill.enqueue(inputs)
+        self._prefill.enqueue(self._prefill_inputs(phoneme_ids, bert, prompt_tokens))
         heads, width = self._config.num_heads, length * self._row_bytes
         pitch = self.max_positions * self._row_bytes
         for address, name in zip(self._cache, self._names, strict=True):
