@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -77,7 +77,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(body) - start))
         self.end_headers()
         end = start + self.hub.cut_after.pop(0) if self.hub.cut_after else len(body)
-        self.wfile.write(body[start:end])
+        with suppress(ConnectionError):  # a client that has read enough goes
+            self.wfile.write(body[start:end])
         return None
 
     def _status(self, status: int) -> None:
