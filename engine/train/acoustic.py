@@ -27,6 +27,7 @@ from engine.train import losses
 from engine.train.batches import AcousticBatch, AcousticShape, Corpus, acoustic_batch, generator
 from engine.train.listener import Listener
 from engine.train.loop import LoopSettings, clip_and_step
+from engine.types import FRAMES_PER_TOKEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class AcousticSettings:
     judges_alone: int = 0  # first steps, in which only the judges learn: fresh ones mislead
     feature_weight: float = 1.0
     speech_weight: float = 0.0  # of `listener.Listener`; > 0 needs one
+    phoneme_weight: float = 0.0  # of the same; > 0 needs one with a probe
     autocast: bool = True  # bf16 where the CPU or GPU has it
     frozen: tuple[str, ...] = ()  # parts that are not trained, such as "posterior"
     rates: Mapping[str, float] | None = None  # part -> factor on the learning rate
@@ -76,6 +78,8 @@ class AcousticStage:
         self.listener = listener
         if (listener is None) != (settings.speech_weight == 0):
             raise InvalidParameter("speech_weight", settings.speech_weight, "> 0 with a listener")
+        if (listener is None or listener.probe is None) != (settings.phoneme_weight == 0):
+            raise InvalidParameter("phoneme_weight", settings.phoneme_weight, "> 0 with a probe")
         self.network = init_random(config, loop.seed, with_posterior=True)
         if weights is not None:
             self.network.load_state_dict(weights, strict=False)
@@ -158,6 +162,7 @@ class AcousticStage:
             "kl": settings.kl_weight,
             "guide": settings.guide_weight,
             "speech": settings.speech_weight,
+            "phoneme": settings.phoneme_weight,
         }
         return [weights[name.removeprefix("prior_")] * value for name, value in terms.items()]
 
@@ -234,7 +239,8 @@ class AcousticStage:
         count = self.settings.slice_frames or frames
         if count >= frames:
             return slice(0, frames)
-        start = int(torch.randint(frames - count + 1, ()))
+        # On a token's first frame: what is heard in a token is compared with what is spoken in it.
+        start = FRAMES_PER_TOKEN * int(torch.randint((frames - count) // FRAMES_PER_TOKEN + 1, ()))
         return slice(start, start + count)
 
     def _decode(
@@ -258,8 +264,10 @@ class AcousticStage:
         for name, value in self.spectral(made.squeeze(1), real).items():
             terms[prefix + name] = value
         if self.listener is not None:
+            spoken, mask = _spoken(batch, cut)
             with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.autocast):
-                terms[f"{prefix}speech"] = self.listener(made.squeeze(1), real)
+                heard = self.listener(made.squeeze(1), real, spoken, mask)
+            terms |= {prefix + name: value for name, value in heard.items()}
         return made, real.unsqueeze(1)
 
     def _render(
@@ -307,6 +315,15 @@ def compress(spec: Tensor) -> Tensor:
     The posterior is trained here and used nowhere else, so its input is ours to choose.
     """
     return 0.3 * torch.log(spec + 1e-3) + 1.0
+
+
+def _spoken(batch: AcousticBatch, cut: slice) -> tuple[Tensor, Tensor]:
+    """Return the phoneme of every second frame of a slice, int64 [B, F / 2], and its mask."""
+    count = (cut.stop - cut.start) // FRAMES_PER_TOKEN
+    place = batch.place[:, cut][:, ::FRAMES_PER_TOKEN][:, :count]
+    phonemes = batch.phonemes.gather(1, place.clamp(min=0))
+    mask = batch.mask[:, 0, cut][:, ::FRAMES_PER_TOKEN][:, :count]
+    return torch.where(place >= 0, phonemes, -1), mask
 
 
 def _pitch_error(cycles: Tensor, batch: AcousticBatch) -> Tensor:

@@ -14,6 +14,7 @@ from engine.train.acoustic import AcousticSettings
 from engine.train.distil import DistilSettings
 from engine.train.joint import JointSettings
 from engine.train.loop import LoopSettings
+from engine.train.phoneme_probe import ProbeSettings
 from engine.train.ssl_tokens import TokenSettings
 from engine.train.t2s import T2SSettings
 
@@ -35,6 +36,8 @@ class Recipe:
     distil_loop: LoopSettings
     t2s_settings: T2SSettings
     t2s_loop: LoopSettings
+    probe: ProbeSettings
+    probe_loop: LoopSettings
     joint: JointSettings
     joint_loop: LoopSettings
     joint_stages: tuple[tuple[AcousticSettings, LoopSettings], ...]  # behind it, on the same tokens
@@ -62,6 +65,8 @@ def load_recipe(path: Path) -> Recipe:
             distil_loop=_settings(LoopSettings, data["distil"]["loop"], "distil.loop"),
             t2s_settings=_settings(T2SSettings, data["t2s"], "t2s"),
             t2s_loop=_settings(LoopSettings, data["t2s"]["loop"], "t2s.loop"),
+            probe=_settings(ProbeSettings, data["probe"], "probe"),
+            probe_loop=_settings(LoopSettings, data["probe"]["loop"], "probe.loop"),
             joint=_settings(JointSettings, data["joint"], "joint"),
             joint_loop=_settings(LoopSettings, data["joint"]["loop"], "joint.loop"),
             joint_stages=_stages(data["joint"].get("acoustic", []), "joint.acoustic"),

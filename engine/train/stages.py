@@ -1,8 +1,8 @@
 """The stages as runs: from a work folder's features to weights, each resumable by itself.
 
 A work folder holds `features/`, one folder per stage (`tokens`, `acoustic-1`.., `distil`, `t2s`,
-`joint`, `joint-1`..), each with its checkpoint, metrics, curve and `run.json` that says how it was
-made, and `distilled/` where a teacher's texts were given.
+`joint`, `probe`, `joint-1`..), each with its checkpoint, metrics, curve and `run.json` that says
+how it was made, and `distilled/` where a teacher's texts were given.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from engine.train.joint import JointStage, retold
 from engine.train.listener import Listener
 from engine.train.loop import LoopSettings, Run, Stage, load_average, under
 from engine.train.own_tokens import own_tokens
+from engine.train.phoneme_probe import PhonemeProbe, ProbeStage
 from engine.train.settings import Recipe
 from engine.train.ssl_tokens import TokenSettings, TokenStage
 from engine.train.store import Entry, FeatureStore, split
@@ -170,11 +171,13 @@ def _listener(
     encoder: WhisperEncoder | None,
     quantizer: Quantizer,
     config: AcousticConfig,
+    probe: PhonemeProbe | None = None,
 ) -> Listener | None:
     """Return who listens in a stage; where nobody should, or nobody can, None."""
     if settings.speech_weight == 0 or encoder is None:
         return None
-    return Listener(encoder, quantizer, config.sample_rate_hz)
+    probe = probe if settings.phoneme_weight > 0 else None
+    return Listener(encoder, quantizer, config.sample_rate_hz, probe)
 
 
 def train_distil(
@@ -246,13 +249,25 @@ def train_joint(
     stage = JointStage(config, recipe.joint, loop, corpus, weights, said)
     run_stage(folder / "joint", stage, loop, how)
     weights = load_average(folder / "joint", "acoustic")
+    probe = None
+    if any(settings.phoneme_weight > 0 for settings, _ in recipe.joint_stages):
+        probe = train_probe(folder, config, recipe, corpus)
     every = Corpus([*corpus.items, *(item for t in said for item in retold(corpus, t).items)])
     for index, (settings, loop) in enumerate(recipe.joint_stages, 1):
-        listener = _listener(settings, encoder, quantizer, config)
+        listener = _listener(settings, encoder, quantizer, config, probe)
         again = AcousticStage(config, settings, loop, every, weights, listener)
         run_stage(folder / f"joint-{index}", again, loop, {"settings": asdict(settings)})
         weights = load_average(folder / f"joint-{index}", "acoustic")
     return weights
+
+
+def train_probe(
+    folder: Path, config: AcousticConfig, recipe: Recipe, corpus: Corpus
+) -> PhonemeProbe:
+    """Run the probe's stage; returns what it has learnt."""
+    stage = ProbeStage(config, recipe.probe, recipe.probe_loop, corpus)
+    run_stage(folder / "probe", stage, recipe.probe_loop, {"settings": asdict(recipe.probe)})
+    return stage.probe
 
 
 def pack_tensors(base: Pack, which: Part) -> dict[str, Tensor]:

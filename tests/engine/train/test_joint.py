@@ -14,6 +14,7 @@ from engine.errors import CheckpointError, InvalidParameter
 from engine.model_config import ModelConfig
 from engine.models.acoustic import init_random
 from engine.models.t2s import T2S
+from engine.models.whisper import WhisperEncoder
 from engine.pack import Pack, PackInfo, Part, write_pack
 from engine.train import stages
 from engine.train.acoustic import AcousticSettings
@@ -101,6 +102,9 @@ def test_a_share_of_everything_is_refused() -> None:
         JointSettings(recorded_share=1.0)
 
 
+ENCODER = {"mel_bins": 40, "dim": 16, "num_heads": 2, "num_layers": 1, "max_frames": 100}
+
+
 def _pack(folder: Path, *, prompts: bool) -> Pack:
     """Write a pack of the tiny networks, all weights random."""
     torch.manual_seed(0)
@@ -117,16 +121,22 @@ def test_a_pack_learns_what_its_t2s_says(store: FeatureStore, tmp_path: Path) ->
     once = LoopSettings(steps=2, learning_rate=1e-3, final_rate=1e-3, warmup_steps=1)
     sound = AcousticSettings(
         batch_size=2, max_frames=24, reference_frames=16, prior_share=1.0, unit_weight=0.0,
-        frozen=("posterior", "style"), autocast=False,
+        speech_weight=1.0, phoneme_weight=1.0, frozen=("posterior", "style"), autocast=False,
     )  # fmt: skip
-    recipe = replace(recipe, joint=SMALL, joint_loop=once, joint_stages=((sound, once),))
+    recipe = replace(
+        recipe, probe_loop=once, joint=SMALL, joint_loop=once, joint_stages=((sound, once),)
+    )
     counted: list[tuple[int, int]] = []
     base = _pack(tmp_path / "pack", prompts=False)
     weights = stages.train_joint(
-        tmp_path, base, recipe, on_item=lambda done, count: counted.append((done, count))
+        tmp_path,
+        base,
+        recipe,
+        encoder=WhisperEncoder(ENCODER),
+        on_item=lambda done, count: counted.append((done, count)),
     )
     assert counted[-1][0] == counted[-1][1] > 0
-    assert all((tmp_path / name / "run.json").exists() for name in ("joint", "joint-1"))
+    assert all((tmp_path / name / "run.json").exists() for name in ("joint", "probe", "joint-1"))
     before = base.tensors(Part.ACOUSTIC)
     changed = {n.split(".")[0] for n in before if not np.array_equal(before[n], weights[n])}
     assert {"prior", "decoder"} <= changed and not {"style", "quantizer"} & changed

@@ -45,14 +45,15 @@ def test_mel_is_whisper_s_without_resampling(listener: Listener) -> None:
 def test_the_same_wave_says_the_same(listener: Listener) -> None:
     """The loss is zero for a copy, and its gradient shows the way from another wave."""
     real = torch.from_numpy(_tones(24000))[None]
-    assert listener(real, real).item() == 0.0
+    unknown, mask = torch.full((1, 12), -1), torch.ones(1, 12)
+    assert listener(real, real, unknown, mask)["speech"].item() == 0.0
     made = (real + 0.02 * torch.randn(real.shape)).requires_grad_()
-    before = listener(made, real)
+    before = listener(made, real, unknown, mask)["speech"]
     before.backward()
     assert made.grad is not None
     with torch.no_grad():
         closer = made - 1e-3 * made.grad / made.grad.abs().mean()
-        assert 0 < listener(closer, real) < before
+        assert 0 < listener(closer, real, unknown, mask)["speech"] < before
 
 
 def test_a_weight_without_a_listener_is_refused(corpus: Corpus) -> None:
