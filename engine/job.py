@@ -16,7 +16,7 @@ from engine.limiter import limit
 from engine.model_config import ModelConfig
 from engine.noise import ExponentialDraws
 from engine.playout import PlayoutClock
-from engine.sampling import Sampler
+from engine.sampling import Choice, Draw, Sampler, choose
 from engine.scheduler import JobView, Phase
 from engine.types import (
     TOKEN_HZ,
@@ -40,7 +40,7 @@ _SECONDS_PER_PHONEME = 0.1
 
 
 class Job:
-    """State of one sentence; the worker's lock guards all but `draw` and `hear`."""
+    """State of one sentence; the worker's lock guards all but `next_draw`, `draw` and `hear`."""
 
     def __init__(
         self,
@@ -110,15 +110,24 @@ class Job:
         sampler.step = len(generated)
         return sampler
 
-    def draw(self, logits: FloatArray) -> int | None:
+    def next_draw(self) -> Draw:
+        """Return what the choice of the next token depends on; needs no lock."""
+        seed = (self.job.params.seed + self.attempt * _SEED_STRIDE) % 2**63
+        step = self._sampler.step
+        noise = ExponentialDraws(seed, self.job.sentence_index, step, self._vocab_size)
+        return self._sampler.next_draw(noise)
+
+    def draw(self, result: FloatArray | Choice) -> int | None:
         """Draw the next token from float32 [V], None at the end; needs no lock.
+
+        Args:
+            result: Logits, or what a device has chosen for `next_draw`.
 
         Raises:
             EngineFailed: If a logit is not finite.
         """
-        seed = (self.job.params.seed + self.attempt * _SEED_STRIDE) % 2**63
-        noise = ExponentialDraws(seed, self.job.sentence_index, self._sampler.step, len(logits))
-        return self._sampler.draw(logits, noise)
+        choice = result if isinstance(result, Choice) else choose(result, self.next_draw())
+        return self._sampler.take(choice)
 
     def take(self, token: int | None) -> int:
         """Take what was drawn; ends decoding on EOS, length or collapse.

@@ -32,10 +32,10 @@ class _Stream(IntEnum):
 
 
 class ExponentialDraws:
-    """The Exp(1) draws of one sampling step, worked out where they are looked at.
+    """The Exp(1) draws of one sampling step, worked out where and when they are looked at.
 
     A token is chosen from a few candidates of a thousand: the logarithms of the others would cost
-    more than the choice.
+    more than the choice. A device that chooses wants all of them, while it computes the logits.
     """
 
     def __init__(self, seed: int, sentence: int, step: int, size: int) -> None:
@@ -47,12 +47,13 @@ class ExponentialDraws:
             step: Position of the token among the generated ones, from 0.
             size: Vocabulary; a smaller `size` gives the first values of a larger one.
         """
-        # The step sits in the second counter word: 2**64 words are free for each.
-        self._words = _words(seed, sentence, _Stream.SAMPLING, (0, step), size)
+        self._seed, self._sentence, self._step, self._size = seed, sentence, step, size
 
     def __getitem__(self, tokens: IntArray | slice) -> FloatArray:
         """Return the draws of these tokens, float32, all > 0."""
-        words = self._words[tokens]
+        # The step sits in the second counter word: 2**64 words are free for each.
+        start = (0, self._step)
+        words = _words(self._seed, self._sentence, _Stream.SAMPLING, start, self._size)[tokens]
         # The middle of one of 2**53 cells: never 0 (infinite draw), never 1 (division by zero).
         uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
         return (-np.log(uniform)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Choosing the next semantic token, in exactly upstream's order, on the host.
+"""Choosing the next semantic token, in exactly upstream's order.
 
     logits ─ cut EOS (first 11 steps) ─ repetition penalty ─ top-p ─ / temperature ─ top-k
            ─ softmax ─ argmax(probability / Exp(1) noise)
@@ -6,11 +6,16 @@
 The order matters and differs from the usual one: the penalty covers the prompt too, top-p comes
 before the temperature, and the arg max that may end the sentence is that of the *penalised* logits.
 
+A `Sampler` keeps a sentence's state. The choice itself depends on the logits and a `Draw` alone, so
+it is made wherever the logits are: here on the host (`choose`), or on a device by a decoder that
+can (`engine.backends.base.ChoosingDecoder`), which draws the same token.
+
 Source: upstream AR/models/utils.py logits_to_probs and t2s_model.py infer_panel_naive @48b1a01.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -33,9 +38,41 @@ class StopReason(StrEnum):
 class Draws(Protocol):
     """Exp(1) draws by token: an array, or what works them out on demand."""
 
-    def __getitem__(self, tokens: IntArray, /) -> FloatArray:
+    def __getitem__(self, tokens: IntArray | slice, /) -> FloatArray:
         """Return the draws of these tokens."""
         ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draw:
+    """All that the choice of one token depends on beside the logits.
+
+    Attributes:
+        params: Only the sampling fields are read.
+        seen: int64 [N], the distinct tokens of prompt and sentence so far, in any order.
+        may_end: EOS can be chosen.
+        noise: Exp(1) draws of all tokens that can be.
+    """
+
+    params: SynthesisParams
+    seen: IntArray
+    may_end: bool
+    noise: Draws
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen.
+
+    Attributes:
+        token: The one that was drawn.
+        best: The likeliest one.
+        is_finite: False where the logits are NaN or infinite: the tokens mean nothing then.
+    """
+
+    token: int
+    best: int
+    is_finite: bool = True
 
 
 class Sampler:
@@ -83,12 +120,17 @@ class Sampler:
         self.step = 0
         self.stopped: StopReason | None = None
 
-    def draw(self, logits: FloatArray, noise: Draws) -> int | None:
-        """Draw the next token.
+    def next_draw(self, noise: Draws) -> Draw:
+        """Return what the next choice depends on.
 
         Args:
-            logits: float32 [V] as the network gave them; not modified.
-            noise: Exp(1) draws of this step, of at least V - 1 tokens.
+            noise: Exp(1) draws of this step, of at least V - 1 tokens; of V where EOS may come.
+        """
+        seen = self._seen[: self._num_seen]
+        return Draw(self._params, seen, self.step >= STEPS_WITHOUT_EOS, noise)
+
+    def take(self, choice: Choice) -> int | None:
+        """Go on with what was chosen for the next draw.
 
         Returns:
             The token, or None when the sentence ended with EOS: the token drawn then is dropped.
@@ -97,29 +139,41 @@ class Sampler:
             EngineFailed: If a logit is NaN or infinite.
         """
         assert self.stopped is None, "the sentence has ended"
-        columns = self._eos if self.step < STEPS_WITHOUT_EOS else self._eos + 1
-        row = penalize(
-            logits[:columns], self._seen[: self._num_seen], self._params.repetition_penalty
-        )
-        best = int(row.argmax())  # arg max of the penalised logits; NaN sorts first
-        if not np.isfinite(row[best]):
+        if not choice.is_finite:
             raise EngineFailed("the T2S network returned logits that are not finite")
-        candidates, probabilities = filter_candidates(row, self._params)
-        token = int(candidates[(probabilities / noise[candidates]).argmax()])
         self.step += 1
-        if self._eos in (best, token):
+        if self._eos in (choice.best, choice.token):
             self.stopped = StopReason.EOS
             return None
-        self._remember(token)
+        self._remember(choice.token)
         if self.step == self._max_tokens:
             self.stopped = StopReason.LENGTH
-        return token
+        return choice.token
+
+    def draw(self, logits: FloatArray, noise: Draws) -> int | None:
+        """Draw the next token on the host; see `choose`, `next_draw` and `take`."""
+        return self.take(choose(logits, self.next_draw(noise)))
 
     def _remember(self, token: int) -> None:
         if not self._is_seen[token]:
             self._is_seen[token] = True
             self._seen[self._num_seen] = token
             self._num_seen += 1
+
+
+def choose(logits: FloatArray, draw: Draw) -> Choice:
+    """Choose a token on the host.
+
+    Args:
+        logits: float32 [V] as the network gave them, EOS last; not modified.
+    """
+    row = logits if draw.may_end else logits[:-1]
+    row = penalize(row, draw.seen, draw.params.repetition_penalty)
+    best = int(row.argmax())  # arg max of the penalised logits; NaN sorts first
+    if not np.isfinite(row[best]):
+        return Choice(best, best, is_finite=False)
+    candidates, probabilities = filter_candidates(row, draw.params)
+    return Choice(int(candidates[(probabilities / draw.noise[candidates]).argmax()]), best)
 
 
 def penalize(logits: FloatArray, seen: IntArray, penalty: float) -> FloatArray:

@@ -21,7 +21,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from engine.backends.base import Backend
+from engine.backends.base import Backend, ChoosingDecoder
 from engine.backends.memory import trim
 from engine.bert_features import phoneme_bert
 from engine.chunking import Chunk
@@ -32,6 +32,7 @@ from engine.job import Job
 from engine.job_table import JobTable
 from engine.messages import Event, Failed, Spoken
 from engine.playout import PlayoutClock
+from engine.sampling import Choice
 from engine.scheduler import Decode, Phase, Policy, Prefill, Scheduler, StepCosts
 from engine.types import AudioChunk, FloatArray, Language, Sampling, SentenceJob, Style
 from engine.vocoding import VocoderStream
@@ -45,6 +46,7 @@ _COST_MEMORY = 0.9  # weight of the past when a measured step cost is averaged i
 # When many sentences begin at once, their first chunks keep one core busy and the semantic lane has
 # little to do; with a second lane eight that begin together on two cores all go on in time.
 _ACOUSTIC_LANES = 2
+_Result = FloatArray | Choice | Exception  # of a row: its logits, or what a device made of them
 
 
 class Worker:
@@ -60,6 +62,8 @@ class Worker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._backend = backend
+        semantic = backend.semantic
+        self._chooser = semantic if isinstance(semantic, ChoosingDecoder) else None
         self._voices = voices
         self._config = config
         self._emit = emit
@@ -236,10 +240,7 @@ class Worker:
                 jobs[0].phase = Phase.DECODING
                 self._wake()  # an idle acoustic lane may encode its text meanwhile
         started = self._clock()
-        if isinstance(work, Prefill):
-            results = [self._prefill(jobs[0])]
-        else:
-            results = self._decode(jobs)
+        results = [self._prefill(jobs[0])] if isinstance(work, Prefill) else self._decode(jobs)
         # Hundreds of draws take longer than anybody may be kept from the job table.
         drawn = [self._draw(job, result) for job, result in zip(jobs, results, strict=True)]
         elapsed = self._clock() - started
@@ -286,7 +287,7 @@ class Worker:
 
     # ── network calls, outside the lock ─────────────────────────────────────────────────────────
 
-    def _prefill(self, job: Job) -> FloatArray | Exception:
+    def _prefill(self, job: Job) -> _Result:
         style, phonemes = job.style, job.job.phonemes
         assert job.slot is not None
         try:
@@ -303,11 +304,14 @@ class Worker:
         except Exception as error:
             return _as_engine_error(error, job.job.job_id)
 
-    def _decode(self, jobs: Sequence[Job]) -> list[FloatArray | Exception]:
+    def _decode(self, jobs: Sequence[Job]) -> list[_Result]:
         """Make one step for all rows; when it fails, find out for each row alone."""
         slots = [job.slot for job in jobs if job.slot is not None]
         tokens = np.array([job.tokens[-1] for job in jobs], np.int64)
         try:
+            if self._chooser is not None:
+                draws = [job.next_draw() for job in jobs]
+                return list(self._chooser.choose(slots, tokens, draws))
             return list(self._backend.semantic.decode(slots, tokens))
         except Exception as error:
             if len(jobs) == 1:
@@ -329,8 +333,8 @@ class Worker:
             return _as_engine_error(error, job.job.job_id)
 
     @staticmethod
-    def _draw(job: Job, result: FloatArray | Exception) -> int | Exception | None:
-        """Draw a row's next token, None at the end of its sentence."""
+    def _draw(job: Job, result: _Result) -> int | Exception | None:
+        """Draw a row's next token where it was not yet, None at the end of its sentence."""
         if isinstance(result, Exception) or job.is_cancelled:
             return result if isinstance(result, Exception) else None
         try:

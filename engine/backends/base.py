@@ -1,7 +1,8 @@
 """What a backend must offer: networks as pure functions over numpy arrays.
 
 Sampling, chunking, halos, noise and scheduling stand above this line, once, and are the same for
-every backend. Weights are shared; the only state is the KV cache, addressed by slot.
+every backend; one whose logits are on a device may choose the tokens there (`ChoosingDecoder`).
+Weights are shared; the only state is the KV cache, addressed by slot.
 
 Shapes: P phonemes, T tokens, F = 2T frames, B rows, V vocabulary, D latent, G style vector.
 """
@@ -10,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from engine.model_config import ModelConfig
+from engine.sampling import Choice, Draw
 from engine.types import FloatArray, IntArray
 
 
@@ -54,6 +56,21 @@ class SemanticDecoder(Protocol):
 
     def release(self, slot: int) -> None:
         """Forget what `slot` holds."""
+        ...
+
+
+@runtime_checkable
+class ChoosingDecoder(SemanticDecoder, Protocol):
+    """A decoder that chooses tokens where its logits are; they stay there."""
+
+    def choose(
+        self, slots: Sequence[int], tokens: IntArray, draws: Sequence[Draw]
+    ) -> Sequence[Choice]:
+        """Append one token to each slot and choose the next of each.
+
+        As `engine.sampling.choose` does with what `decode` would return. When it raises, no slot
+        has changed.
+        """
         ...
 
 

@@ -11,6 +11,7 @@ from engine.errors import TextError
 from engine.job import MAX_RETRIES, Job
 from engine.model_config import AcousticConfig, ModelConfig, T2SConfig
 from engine.playout import PlayoutClock
+from engine.sampling import choose
 from engine.scheduler import Phase
 from engine.types import FloatArray, Language, StreamMode, Style, SynthesisParams
 from engine.vocoding import VocoderOutput
@@ -29,11 +30,15 @@ STYLE = Style(
 
 
 def start(
-    *, phonemes: int = 20, max_positions: int = 1000, mode: StreamMode = StreamMode.FAST
+    *,
+    phonemes: int = 20,
+    max_positions: int = 1000,
+    mode: StreamMode = StreamMode.FAST,
+    top_k: int = 1,
 ) -> Job:
     """Return a decoding job; FAST mode needs 2 tokens beyond the first chunk, 4 beyond others."""
     job = Job(
-        make_job(*range(20, 20 + phonemes), params=SynthesisParams(top_k=1, mode=mode)),
+        make_job(*range(20, 20 + phonemes), params=SynthesisParams(top_k=top_k, mode=mode)),
         STYLE,
         PlayoutClock(0.0, first_audio_s=0.25),
         config=CONFIG,
@@ -140,3 +145,21 @@ def test_steps_before_the_onset_are_heard_with_it() -> None:
     last = job.hear(VocoderOutput(tone, 1, None), 32000, is_final=True)
     assert last is not None
     assert (last.num_tokens, last.token_phonemes, last.num_trimmed) == (1, None, 0)
+
+
+def test_what_a_device_chooses_is_what_the_job_would_draw() -> None:
+    """With the draws of the seed and of the attempt, through a collapse and on."""
+    one, other = (start(phonemes=40, top_k=VOCAB) for _ in range(2))
+    rng = np.random.default_rng(7)
+    drawn = set()
+    for step in range(200):
+        row = rng.standard_normal(VOCAB).astype(np.float32)
+        row[EOS] = -100.0
+        if 30 <= step < 30 + MAX_EQUAL_RUN:
+            row = logits(20)
+        token = one.draw(row)
+        assert other.draw(choose(row, other.next_draw())) == token
+        assert one.take(token) == other.take(token)
+        drawn.add(token)
+    assert one.attempt == other.attempt == 1
+    assert one.tokens == other.tokens and len(drawn) > 20

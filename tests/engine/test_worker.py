@@ -5,19 +5,20 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from engine.backends.fake import FakeBackend, fake_voices
+from engine.backends.fake import FakeBackend, FakeScript, FakeSemantic, fake_voices
 from engine.collapse import MAX_EQUAL_RUN
 from engine.config import EngineConfig
 from engine.errors import EngineFailed, Overloaded, SovitsError
 from engine.messages import Event, Failed, Spoken
+from engine.sampling import Choice, Draw, choose
 from engine.scheduler import Scheduler
-from engine.types import TOKEN_HZ, SentenceJob
+from engine.types import TOKEN_HZ, FloatArray, IntArray, SentenceJob
 from engine.voice_source import VoiceTable
 from engine.worker import Worker
 from tests.engine.jobs import fake_audio, make_job
@@ -28,8 +29,8 @@ WAIT_S = 60.0
 class Engine:
     """A worker on the fake backend, and what it said of each job."""
 
-    def __init__(self, **config: Any) -> None:
-        self.backend = FakeBackend()
+    def __init__(self, backend: FakeBackend | None = None, **config: Any) -> None:
+        self.backend = backend or FakeBackend()
         self.voices = VoiceTable(fake_voices())
         self.worker = Worker(
             self.backend,
@@ -230,3 +231,58 @@ def test_a_slot_that_is_not_released_cleanly_is_used_again(
     monkeypatch.setattr(engine.backend.semantic, "release", noisy)
     for _ in range(3):
         engine.check_well()
+
+
+class ChoosingFake(FakeSemantic):
+    """Draws where its logits are, and keeps them."""
+
+    def choose(
+        self, slots: Sequence[int], tokens: IntArray, draws: Sequence[Draw]
+    ) -> Sequence[Choice]:
+        rows = super().decode(slots, tokens)
+        return [choose(row, draw) for row, draw in zip(rows, draws, strict=True)]
+
+    def decode(self, slots: Sequence[int], tokens: IntArray) -> FloatArray:
+        raise AssertionError("logits were asked for")
+
+
+@pytest.fixture
+def choosing() -> Iterator[Engine]:
+    """An engine whose decoder chooses the tokens."""
+    script = FakeScript(fail_at_phoneme={90: "the third token is cursed"})
+    backend = FakeBackend(script)
+    backend.semantic = ChoosingFake(backend.config.t2s, script)
+    engine = Engine(backend)
+    engine.worker.start()
+    yield engine
+    engine.worker.close()
+
+
+def test_a_decoder_that_chooses_is_not_asked_for_logits(choosing: Engine) -> None:
+    """Side by side, to the end of each sentence."""
+    choosing.check_well()
+
+
+def test_a_choice_that_fails_costs_its_own_sentence(choosing: Engine) -> None:
+    """The other row of the step goes on."""
+    good, bad = make_job(utterance="good"), make_job(90, utterance="bad")
+    for job in (good, bad):
+        choosing.worker.submit(job)
+    error = choosing.outcome(bad)
+    assert isinstance(error, EngineFailed) and "cursed" in str(error)
+    np.testing.assert_array_equal(choosing.outcome(good), fake_audio(good))
+    choosing.check_well()
+
+
+def test_logits_that_are_not_finite_where_they_were_chosen_from(
+    choosing: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fail their sentence, as they do on the host."""
+    nothing = [Choice(0, 0, is_finite=False)]
+    with monkeypatch.context() as broken:
+        broken.setattr(ChoosingFake, "choose", lambda *given: nothing)
+        job = make_job()
+        choosing.worker.submit(job)
+        error = choosing.outcome(job)
+    assert isinstance(error, EngineFailed) and "not finite" in str(error)
+    choosing.check_well()
