@@ -7,7 +7,8 @@ graphs serves every runtime:
     step      tokens, position, mask, key_i, value_i     -> logits, new_key_i, new_value_i
     step_in_place   tokens, position, length, key_i, value_i -> logits, key_i_now, value_i_now
     fill      cache, rows, slot                          -> cache_now
-    choose    logits, noise, seen, may_end, penalty, top_p, temperature, top_k -> token, best
+    choose    logits, noise, seen, may_end, penalty, top_p, temperature, top_k
+                                                         -> token, best, is_finite
     text      phoneme_ids, style                         -> keys, values, text_style
     prior     tokens, keys, values, text_style           -> mean, log_std, attention
     flow      latent, style                              -> flowed
@@ -41,6 +42,7 @@ Dim = torch.export.Dim
 # specialise on the length it was traced with; example lengths are all different and above 1.
 _PHONEMES, _TOKENS, _PAST, _FRAMES, _ROWS, _CAPACITY = 11, 7, 9, 13, 3, 32
 _BEFORE, _AFTER = 10, 12
+_CHOICE = ("token", "best", "is_finite")
 OPSET = 20  # the newest that ONNX Runtime, OpenVINO and TensorRT all take for these graphs
 _OPSET_IN_PLACE = 24  # the first with TensorScatter, which TensorRT turns into a KV-cache update
 
@@ -349,7 +351,7 @@ def _choose(vocab_size: int) -> GraphSpec:
     }
     rows = Dim("rows", min=1)
     dynamic = {name: {0: rows} for name in inputs}
-    return GraphSpec("choose", TokenChoice(), inputs, dynamic, ("token", "best"), Part.T2S)
+    return GraphSpec("choose", TokenChoice(), inputs, dynamic, _CHOICE, Part.T2S)
 
 
 def _step_inputs(sizes: T2SConfig, past: Sequence[str]) -> dict[str, Tensor]:

@@ -124,12 +124,12 @@ def run_onnx(session: ort.InferenceSession, inputs: Mapping[str, Tensor]) -> lis
 
 
 def relative_error(expected: list[Array], actual: list[Array]) -> float:
-    """Return max |a - b| / max |b| over all outputs; integers must be equal."""
+    """Return max |a - b| / max |b| over all outputs; integers and flags must be equal."""
     worst = 0.0
     for one, other in zip(expected, actual, strict=True):
         if one.shape != other.shape:
             return float("inf")
-        if one.dtype.kind == "i":
+        if one.dtype.kind in "bi":
             worst = max(worst, float(not np.array_equal(one, other)))
             continue
         scale = max(float(np.abs(one).max(initial=0.0)), 1e-6)

@@ -1,9 +1,10 @@
 """`engine.sampling` as a network, for devices where logits should not come to the host.
 
 The same order, quirks included: the penalty covers the prompt, top-p comes before the temperature,
-ties with the last score that is kept stay, and the arg max that may end a sentence is that of the
-penalised logits. Noise is an input, so what is drawn is what the host would draw; history is a mask
-of the tokens seen. Every row has parameters of its own, as tensors: one graph for all requests.
+ties with the last score that is kept stay, the arg max that may end a sentence is that of the
+penalised logits, and logits that are not finite are told. Noise is an input, so what is drawn is
+what the host would draw; history is a mask of the tokens seen. Every row has parameters of its own,
+as tensors: one graph for all requests.
 
 Shapes: B rows, V vocabulary; the last id is the end of the sentence.
 """
@@ -19,7 +20,7 @@ _MIN_TEMPERATURE = 1e-5
 
 
 class TokenChoice(nn.Module):
-    """Draws one token per row; see `engine.sampling.Sampler.draw`."""
+    """Draws one token per row; see `engine.sampling.choose`."""
 
     def forward(
         self,
@@ -31,8 +32,10 @@ class TokenChoice(nn.Module):
         top_p: Tensor,
         temperature: Tensor,
         top_k: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Return the token drawn and the likeliest one, int64 [B] each.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the token drawn and the likeliest one, int64 [B], and if they mean anything.
+
+        The last, bool [B], is false where a logit is NaN or infinite, but for single -inf.
 
         Args:
             logits: float32 [B, V] as the network gave them.
@@ -50,12 +53,18 @@ class TokenChoice(nn.Module):
         pivot = ordered.gather(1, last)
         weights = torch.where(scores >= pivot, torch.exp(scores - ordered[:, :1]), 0.0)
         drawn = (weights / weights.sum(1, keepdim=True) / noise).argmax(1)
-        return drawn, row.argmax(1)
+        return drawn, row.argmax(1), _is_finite(row)
 
 
 def _without_end(logits: Tensor, may_end: Tensor) -> Tensor:
     is_end = torch.arange(logits.shape[1], device=logits.device) == logits.shape[1] - 1
     return torch.where(is_end[None, :] & ~may_end[:, None], -math.inf, logits)
+
+
+def _is_finite(row: Tensor) -> Tensor:
+    # Comparisons are false for NaN in every runtime; what a maximum makes of it differs.
+    most = torch.finfo(row.dtype).max
+    return (row <= most).all(1) & (row >= -most).any(1)
 
 
 def _penalized(logits: Tensor, seen: Tensor, penalty: Tensor) -> Tensor:
