@@ -88,7 +88,7 @@ class Engine:
         return Mode.INPUT if name in self.inputs else Mode.OUTPUT
 
     def get_tensor_dtype(self, name: str) -> np.dtype[Any]:
-        kinds = {"float": "float32", "float16": "float16", "int64": "int64"}
+        kinds = {"float": "float32", "float16": "float16", "int64": "int64", "bool": "bool"}
         return np.dtype(kinds[self.values[name].type.removeprefix("tensor(").rstrip(")")])
 
     def get_aliased_input_tensor(self, name: str) -> str | None:

@@ -38,7 +38,8 @@ class TensorrtBackend:
 
         Raises:
             BackendUnavailable: No device, or a package is missing.
-            CheckpointError: The pack was not exported for a GPU, or a graph cannot be compiled.
+            CheckpointError: The pack was not exported for a GPU, or by an older version, or a graph
+                cannot be compiled.
         """
         self._flavour, self._precision = flavour, precision
         self._version = str(load_flavour(flavour).__version__)
@@ -46,11 +47,7 @@ class TensorrtBackend:
         self.config: ModelConfig = pack.config
         self.notice = pack.notice
         manifest = ExportManifest.load(pack.graphs_dir, pack_fingerprint=pack.fingerprint)
-        if not manifest.precisions("step_in_place"):
-            raise CheckpointError(
-                f"{pack.name} was exported for the CPU only; run: sovits-live export {pack.path} "
-                "--for tensorrt"
-            )
+        _check_export(pack, manifest)
         # TensorRT-RTX makes an engine final where it runs; the other one builds for this GPU only.
         self._engines = EngineCache(
             pack.path / "cache" / "tensorrt",
@@ -64,6 +61,7 @@ class TensorrtBackend:
             pack.config.t2s,
             self._load(self._device, pack, "prefill", prompt),
             self._load(self._device, pack, "step_in_place", rows, {"capacity": most}),
+            self._load(self._device, pack, "choose", rows),
             num_slots=options.num_slots,
             max_positions=most,
         )
@@ -105,6 +103,19 @@ class TensorrtBackend:
                 on_progress=lambda seconds: logger.info("compiling %s: %.0f s", graph, seconds),
             )
         return DeviceEngine(device, self._flavour, path)
+
+
+def _check_export(pack: Pack, manifest: ExportManifest) -> None:
+    """Refuse a pack without the graphs of a GPU, or with a `choose` that takes NaN for a token."""
+    if not manifest.precisions("step_in_place"):
+        found = "was exported for the CPU only"
+    elif "is_finite" not in manifest.record("choose", "fp32").outputs:
+        found = "was exported by an older version, whose tokens were drawn on the host"
+    else:
+        return
+    raise CheckpointError(
+        f"{pack.name} {found}; run: sovits-live export {pack.path} --for tensorrt"
+    )
 
 
 def create(pack: Pack, options: BackendOptions) -> TensorrtBackend:

@@ -11,15 +11,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from engine.backends.base import Backend
+from engine.backends.base import Backend, ChoosingDecoder
 from engine.backends.onnx_backend import OnnxBackend
 from engine.backends.registry import create_backend
 from engine.backends.tensorrt_device import Device
 from engine.backends.tensorrt_semantic import row_counts
 from engine.config import EngineConfig
 from engine.errors import SovitsError
+from engine.noise import ExponentialDraws
 from engine.pack import load_pack
-from engine.types import FloatArray
+from engine.sampling import STEPS_WITHOUT_EOS, Draw, choose
+from engine.types import FloatArray, SynthesisParams
 
 _PHONEMES, _PROMPT = 40, 20  # of each sentence; no slot has fewer positions than 64
 _STEPS = 50
@@ -88,6 +90,37 @@ def _error(found: FloatArray, expected: FloatArray) -> float:
     return error if np.isfinite(error) else float("inf")
 
 
+def _choices(gpu: Backend, _: Backend) -> tuple[bool, str]:
+    """Choose tokens on the device, and on the host from the logits of the same steps."""
+    semantic = gpu.semantic
+    assert isinstance(semantic, ChoosingDecoder)
+    slots = range(semantic.num_slots)
+    for slot in slots:
+        semantic.prefill(slot, np.arange(_PHONEMES), None, np.arange(_PROMPT))
+    num_wrong = num_chosen = 0
+    for step in range(0, _num_steps(gpu) - 1, 2):
+        tokens = np.full(len(slots), step)
+        draws = [_draw(gpu, slot, step) for slot in slots]
+        semantic.decode(slots, tokens)  # what is rewound is fewer than what was given
+        found = semantic.choose(slots, tokens, draws)
+        for slot in slots:
+            semantic.rewind(slot, 1)
+        rows = semantic.decode(slots, tokens)
+        expected = [choose(row, draw) for row, draw in zip(rows, draws, strict=True)]
+        num_wrong += sum(one != two for one, two in zip(found, expected, strict=True))
+        num_chosen += len(slots)
+    for slot in slots:
+        semantic.release(slot)
+    return num_wrong == 0, f"{num_wrong} of {num_chosen} differ from the host's"
+
+
+def _draw(gpu: Backend, slot: int, step: int) -> Draw:
+    """Return a draw of parameters that differ from slot to slot."""
+    params = SynthesisParams(top_p=1.0 if slot % 2 else 0.8, temperature=1.0 + slot % 3 / 4)
+    noise = ExponentialDraws(slot, 0, step, gpu.config.t2s.vocab_size)
+    return Draw(params, np.arange(step), step >= STEPS_WITHOUT_EOS, noise)
+
+
 def _num_steps(gpu: Backend) -> int:
     return min(_STEPS, gpu.semantic.max_positions - _PHONEMES - _PROMPT)
 
@@ -104,8 +137,9 @@ def _decoder(gpu: Backend, cpu: Backend) -> tuple[bool, str]:
 
 
 def _step_time(gpu: Backend, _: Backend) -> tuple[bool, str]:
-    """Time a step of every number of rows it was captured for."""
+    """Time a step and its choice, of every number of rows they were captured for."""
     semantic, found = gpu.semantic, []
+    assert isinstance(semantic, ChoosingDecoder)
     for rows in row_counts(semantic.num_slots):
         slots = range(rows)
         for slot in slots:
@@ -113,7 +147,8 @@ def _step_time(gpu: Backend, _: Backend) -> tuple[bool, str]:
         times = []
         for step in range(_num_steps(gpu)):
             started = time.perf_counter()
-            semantic.decode(slots, np.full(rows, step))
+            draws = [_draw(gpu, slot, step) for slot in slots]
+            semantic.choose(slots, np.full(rows, step), draws)
             times.append(time.perf_counter() - started)
         for slot in slots:
             semantic.release(slot)
@@ -121,4 +156,4 @@ def _step_time(gpu: Backend, _: Backend) -> tuple[bool, str]:
     return True, f"median of rows: ms, {', '.join(found)}"
 
 
-_NETWORKS = {"T2S": _logits, "decoder": _decoder, "step time": _step_time}
+_NETWORKS = {"T2S": _logits, "choice": _choices, "decoder": _decoder, "step time": _step_time}

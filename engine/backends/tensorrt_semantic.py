@@ -2,8 +2,8 @@
 
 Every layer's keys and values are one buffer, [slots, heads, positions, head size], in the precision
 of the engine. The graph `step_in_place` writes the new rows where they are, so a step is one upload
-of three numbers a row, one launch and one download: a row of logits is 4 kB, and sampling stays on
-the host, where it is the same for every backend.
+of three numbers a row and one launch. The tokens are chosen from its logits where they are
+(`tensorrt_choice`); only the first of a sentence is drawn on the host, from a prefill's.
 
 The engine has one profile. Its rows vary within it: a captured graph has fixed ones, so there is
 one for 1, 2, 4 .. rows, all of them with the same addresses. They are captured before the first
@@ -20,6 +20,7 @@ import numpy as np
 
 from engine.backends.onnx_session import PrefillInputs
 from engine.backends.slot_table import SlotTable
+from engine.backends.tensorrt_choice import TensorrtChooser
 from engine.backends.tensorrt_device import (
     ALIGNMENT,
     DeviceEngine,
@@ -29,6 +30,7 @@ from engine.backends.tensorrt_device import (
 )
 from engine.errors import CheckpointError
 from engine.model_config import T2SConfig
+from engine.sampling import Choice, Draw
 from engine.types import FloatArray, IntArray
 
 _NUMBERS = ("tokens", "position", "length")  # the inputs of a step beside its cache
@@ -36,18 +38,19 @@ _LINE = ALIGNMENT // 8  # int64 numbers from one aligned address to the next
 
 
 class TensorrtSemantic:
-    """See `SemanticDecoder` and the module docstring."""
+    """See `ChoosingDecoder` and the module docstring."""
 
     def __init__(
         self,
         config: T2SConfig,
         prefill: DeviceEngine,
         step: DeviceEngine,
+        choose: DeviceEngine,
         *,
         num_slots: int,
         max_positions: int,
     ) -> None:
-        """Allocate the cache and capture every step.
+        """Allocate the cache and capture every step and choice.
 
         Args:
             step: Of the graph `step_in_place` with `max_positions` as its capacity.
@@ -78,6 +81,10 @@ class TensorrtSemantic:
         self._numbers_at = self._device.allocate(self._numbers.nbytes)
         self._logits_at = self._device.allocate(self._logits.nbytes)
         self._steps = self._capture(step, cache)
+        assert choose.dtype("logits") == step.dtype("logits") == self._logits.dtype
+        self._chooser = TensorrtChooser(
+            choose, self._logits_at, vocab_size=config.vocab_size, row_counts=self._steps
+        )
 
     def prefill(
         self, slot: int, phoneme_ids: IntArray, bert: FloatArray | None, prompt_tokens: IntArray
@@ -104,6 +111,33 @@ class TensorrtSemantic:
         Raises:
             EngineFailed: A slot is full; the caller was to stop before.
         """
+        num_rows = self._start(slots, tokens)
+        self._device.download(self._logits[:num_rows], self._logits_at)
+        self._slots.append(slots)
+        return self._logits[list(slots)]
+
+    def choose(
+        self, slots: Sequence[int], tokens: IntArray, draws: Sequence[Draw]
+    ) -> Sequence[Choice]:
+        """See `ChoosingDecoder.choose`.
+
+        Raises:
+            EngineFailed: A slot is full; the caller was to stop before.
+        """
+        choices = self._chooser.choose(self._start(slots, tokens), slots, draws)
+        self._slots.append(slots)
+        return choices
+
+    def rewind(self, slot: int, num_tokens: int) -> None:
+        """See `SemanticDecoder.rewind`."""
+        self._slots.rewind(slot, num_tokens)
+
+    def release(self, slot: int) -> None:
+        """See `SemanticDecoder.release`."""
+        self._slots.release(slot)
+
+    def _start(self, slots: Sequence[int], tokens: IntArray) -> int:
+        """Start a step and return of how many rows; no slot has the tokens yet."""
         self._slots.next_length(slots)
         num_rows = next(count for count in self._steps if count > max(slots))
         self._numbers[0] = 0
@@ -114,17 +148,7 @@ class TensorrtSemantic:
         np.minimum(self._numbers[2], self.max_positions - 1, out=self._numbers[2])
         self._device.upload(self._numbers_at, self._numbers)
         self._steps[num_rows].run()
-        self._device.download(self._logits[:num_rows], self._logits_at)
-        self._slots.append(slots)
-        return self._logits[list(slots)]
-
-    def rewind(self, slot: int, num_tokens: int) -> None:
-        """See `SemanticDecoder.rewind`."""
-        self._slots.rewind(slot, num_tokens)
-
-    def release(self, slot: int) -> None:
-        """See `SemanticDecoder.release`."""
-        self._slots.release(slot)
+        return num_rows
 
     def _capture(self, step: DeviceEngine, cache: dict[str, int]) -> dict[int, FixedShape]:
         """Return number of rows -> the step of so many, ascending."""

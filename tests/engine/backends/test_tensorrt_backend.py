@@ -23,6 +23,7 @@ from tests.host_tensorrt import host_tensorrt
 from tests.micro_pack import micro_pack
 
 CONFIG = EngineConfig(num_slots=3, max_positions=500)
+GRAPHS = ["prefill", "step_in_place", "choose", "text", "prior", "flow", "decoder"]
 STYLE = np.linspace(-1, 1, 16, dtype=np.float32)
 
 
@@ -74,7 +75,7 @@ def test_every_graph_has_one_profile(tmp_path: Path, monkeypatch: pytest.MonkeyP
     _, built = host_tensorrt(monkeypatch)
     create_backend("tensorrt_rtx", micro_pack(tmp_path), CONFIG)
     profiles = {Path(request.onnx).stem: request.profiles for request in built}
-    assert list(profiles) == ["prefill", "step_in_place", "text", "prior", "flow", "decoder"]
+    assert list(profiles) == GRAPHS
     assert all(len(one) == 1 for one in profiles.values())
     (step,) = profiles["step_in_place"]
     assert step["tokens"] == ((1,), (3,), (3,))
@@ -95,14 +96,13 @@ def test_an_engine_is_built_anew_only_for_what_it_depends_on(
         create_backend(flavour, pack, replace(CONFIG, **sizes))
         return [Path(request.onnx).stem for request in built]
 
-    everything = ["prefill", "step_in_place", "text", "prior", "flow", "decoder"]
-    assert graphs() == everything
+    assert graphs() == GRAPHS
     assert graphs() == []
-    assert graphs(num_slots=2) == ["step_in_place"]
+    assert graphs(num_slots=2) == ["step_in_place", "choose"]
     assert graphs(max_positions=400) == ["prefill", "step_in_place"]
-    assert graphs("tensorrt") == everything
+    assert graphs("tensorrt") == GRAPHS
     monkeypatch.setattr(HostCuda, "cudaGetDeviceProperties", other_gpu)
-    assert graphs() == everything
+    assert graphs() == GRAPHS
 
 
 def other_gpu(cuda: HostCuda, device: int) -> tuple[int, SimpleNamespace]:
@@ -120,6 +120,22 @@ def test_a_pack_for_the_cpu_says_how_to_export_it(
     manifest["graphs"] = [g for g in manifest["graphs"] if g["graph"] != "step_in_place"]
     path.write_text(json.dumps(manifest))
     with pytest.raises(CheckpointError, match="sovits-live export .*micro --for tensorrt"):
+        create_backend("tensorrt", pack, CONFIG)
+    assert not built
+
+
+def test_a_pack_exported_before_tokens_were_chosen_on_the_device_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its `choose` would make a token of NaN."""
+    _, built = host_tensorrt(monkeypatch)
+    pack = micro_pack(tmp_path)
+    path = pack.path / "onnx" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for graph in manifest["graphs"]:
+        graph["outputs"].pop("is_finite", None)
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match="an older version.*export .*micro --for tensorrt"):
         create_backend("tensorrt", pack, CONFIG)
     assert not built
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from engine.backends.tensorrt_semantic import TensorrtSemantic
 from engine.config import EngineConfig
 from engine.errors import SovitsError
 from engine.paths import BUNDLED, DEFAULT
+from engine.sampling import Choice, Draw
 from engine.types import FloatArray, IntArray
 from tests.host_tensorrt import host_tensorrt
 from tests.micro_pack import micro_pack
@@ -29,7 +31,7 @@ def has_gpu() -> bool:
     return True
 
 
-STEPS = ["device", "engines", "T2S", "decoder", "step time"]
+STEPS = ["device", "engines", "T2S", "choice", "decoder", "step time"]
 
 
 def config_of(folder: Path) -> EngineConfig:
@@ -112,9 +114,25 @@ def test_logits_that_are_no_numbers_end_it(tmp_path: Path, monkeypatch: pytest.M
     assert (last.name, last.passed, last.detail) == ("T2S", False, "logits differ by inf at most")
 
 
+def test_wrong_choices_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the rows' draws are swapped on their way."""
+    host_tensorrt(monkeypatch)
+    real = TensorrtSemantic.choose
+
+    def swapped(
+        semantic: TensorrtSemantic, slots: list[int], tokens: IntArray, draws: list[Draw]
+    ) -> Sequence[Choice]:
+        return real(semantic, slots, tokens, draws[::-1])
+
+    monkeypatch.setattr(TensorrtSemantic, "choose", swapped)
+    *_, last = gpu_check(config_of(tmp_path))
+    assert (last.name, last.passed) == ("choice", False)
+    assert re.fullmatch(r"\d+ of 75 differ from the host's", last.detail)
+
+
 @pytest.mark.gpu
 @pytest.mark.timeout(1800)
 def test_a_gpu_passes_every_step(tmp_path: Path) -> None:
-    """Device, engines, T2S, decoder, step time."""
+    """Device, engines, T2S, choice, decoder, step time."""
     checks = list(gpu_check(config_of(tmp_path)))
     assert [c.name for c in checks if c.passed] == STEPS, checks

@@ -19,8 +19,10 @@ from engine.backends.tensorrt_semantic import TensorrtSemantic, row_counts
 from engine.errors import CheckpointError, EngineFailed, TextError
 from engine.graph_weights import GraphWeights
 from engine.manifest import ExportManifest
+from engine.noise import ExponentialDraws
 from engine.pack import Pack
-from engine.types import IntArray
+from engine.sampling import Draw, Sampler, choose
+from engine.types import IntArray, SynthesisParams
 from tests.host_cuda import HostCuda
 from tests.host_tensorrt import SCRATCH_BYTES, RtxContext, host_tensorrt, write_engine
 
@@ -33,21 +35,20 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> HostCuda:
     return host_tensorrt(monkeypatch)[0]
 
 
-def engines(
-    pack: Pack, folder: Path, flavour: str, precision: str
-) -> tuple[DeviceEngine, DeviceEngine]:
-    """Return prefill and step as the backend makes them."""
+def engines(pack: Pack, folder: Path, flavour: str, precision: str) -> list[DeviceEngine]:
+    """Return prefill, step and choose as the backend makes them."""
     device, found = Device(), []
     for graph, limits, fixed in (
         ("prefill", {"phonemes": POSITIONS, "tokens": POSITIONS}, None),
         ("step_in_place", {"rows": SLOTS}, {"capacity": POSITIONS}),
+        ("choose", {"rows": SLOTS}, None),
     ):
         path = folder / f"{graph}.onnx"
         onnx = whole_graph(pack, graph, path, precision=precision, fixed=fixed)
         profile = profile_of(inputs_of(onnx), ranges_of(graph, limits))
         request = BuildRequest(flavour, str(onnx), f"{onnx}.engine", (profile,))
         found.append(DeviceEngine(device, flavour, write_engine(request)))
-    return found[0], found[1]
+    return found
 
 
 def on_device(
@@ -140,7 +141,7 @@ def test_a_step_is_one_launch_between_two_copies(
 ) -> None:
     """However many rows it has; nothing is allocated, captured or compiled by then."""
     decoder = on_device(micro, tmp_path, flavour)
-    assert cuda.calls["cudaStreamBeginCapture"] == len(row_counts(SLOTS))
+    assert cuda.calls["cudaStreamBeginCapture"] == 2 * len(row_counts(SLOTS))  # step, choose
     for slot in range(SLOTS):
         decoder.prefill(slot, np.arange(20), None, np.arange(5))
     cuda.calls.clear()
@@ -152,18 +153,110 @@ def test_a_step_is_one_launch_between_two_copies(
     }  # fmt: skip
 
 
+def test_a_step_and_its_choice_are_two_launches_and_three_copies(
+    cuda: HostCuda, micro: Pack, tmp_path: Path
+) -> None:
+    """However many rows; the second is asked for while the first runs, the wait is one."""
+    decoder = on_device(micro, tmp_path)
+    for slot in range(SLOTS):
+        decoder.prefill(slot, np.arange(20), None, np.arange(5))
+    cuda.calls.clear()
+    for slots in ([0], [1, 3], [0, 1, 2, 3, 4]):
+        draws = [draw_of(seed, 0, SynthesisParams()) for seed in slots]
+        decoder.choose(slots, np.arange(len(slots)), draws)
+    steps = 3
+    assert cuda.calls == {
+        "cudaMemcpyAsync": 3 * steps, "cudaGraphLaunch": 2 * steps, "cudaStreamSynchronize": steps,
+    }  # fmt: skip
+
+
+PARAMS = [
+    SynthesisParams(),
+    SynthesisParams(top_k=1),
+    SynthesisParams(top_k=5, top_p=0.8, temperature=0.6, repetition_penalty=2.0),
+    SynthesisParams(top_k=1025, top_p=0.3, temperature=1.5, repetition_penalty=1.0),
+    SynthesisParams(top_k=40, top_p=0.99),
+]
+
+
+def draw_of(seed: int, step: int, params: SynthesisParams) -> Draw:
+    """Return a draw of the micro pack's vocabulary."""
+    noise = ExponentialDraws(seed, 0, step, 65)
+    return Draw(params, np.arange(seed % 9), step >= 11, noise)
+
+
+@FLAVOURS
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_sentences_are_what_the_host_draws_of_the_same_logits(
+    cuda: HostCuda, micro: Pack, tmp_path: Path, flavour: str, precision: str
+) -> None:
+    """Five side by side, each with its seed, prompt and parameters, to the last token."""
+    chooser, decoder = (on_device(micro, tmp_path, flavour, precision) for _ in range(2))
+    samplers = [
+        [Sampler(params, np.arange(slot), vocab_size=65) for slot, params in enumerate(PARAMS)]
+        for _ in range(2)
+    ]
+    last: dict[int, int] = {}
+    for slot in range(SLOTS):
+        ids, prompt = np.arange(9 + slot) * 7 % 500, np.arange(slot)
+        for semantic, own in zip((chooser, decoder), samplers, strict=True):
+            noise = ExponentialDraws(slot, 0, 0, 65)
+            token = own[slot].draw(semantic.prefill(slot, ids, None, prompt), noise)
+            assert token is not None
+            last[slot] = token
+    lengths = dict.fromkeys(range(SLOTS), 1)
+    for step in range(1, 50):
+        slots, tokens = list(last), np.array(list(last.values()))
+        noise_of = [ExponentialDraws(slot, 0, step, 65) for slot in slots]
+        pairs = list(zip(slots, noise_of, strict=True))
+        draws = [samplers[0][slot].next_draw(noise) for slot, noise in pairs]
+        choices = chooser.choose(slots, tokens, draws)
+        rows = decoder.decode(slots, tokens)
+        for (slot, noise), choice, row in zip(pairs, choices, rows, strict=True):
+            expected = samplers[1][slot].draw(row, noise)
+            assert samplers[0][slot].take(choice) == expected, (slot, step)
+            last.pop(slot)
+            if expected is not None:
+                last[slot] = expected
+                lengths[slot] += 1
+        if not last:
+            break
+    assert max(lengths.values()) > 20, "sentences must be long enough to compare"
+
+
+def test_a_choice_that_fails_changes_no_slot(
+    cuda: HostCuda, micro: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step was made; it is made again over the same positions."""
+    found, expected = on_device(micro, tmp_path), on_cpu(micro)
+    for decoder in (found, expected):
+        decoder.prefill(0, np.arange(9), None, np.arange(2))
+    draw = draw_of(1, 20, SynthesisParams())
+    with monkeypatch.context() as broken:
+        broken.setattr(found._device, "download", _fail)
+        with pytest.raises(EngineFailed, match="cudaGraphLaunch"):
+            found.choose([0], np.array([3]), [draw])
+    (choice,) = found.choose([0], np.array([3]), [draw])
+    assert choice == choose(expected.decode([0], np.array([3]))[0], draw)
+    one, two = (decoder.decode([0], np.array([5])) for decoder in (found, expected))
+    np.testing.assert_allclose(one, two, atol=1e-4)
+
+
 @pytest.mark.parametrize(("precision", "item"), [("fp32", 4), ("fp16", 2)])
 def test_the_memory_is_one_cache_and_one_scratch(
     cuda: HostCuda, micro: Pack, tmp_path: Path, precision: str, item: int
 ) -> None:
-    """Whatever the number of captures: the cache in the engine's precision, 1 kB beside it."""
-    prefill, step = engines(micro, tmp_path, "tensorrt_rtx", precision)
+    """Whatever the number of captures: the cache as precise as the engine, 5 kB beside it."""
+    made = engines(micro, tmp_path, "tensorrt_rtx", precision)
     before = cuda.free
     config = micro.config.t2s
-    TensorrtSemantic(config, prefill, step, num_slots=SLOTS, max_positions=POSITIONS)
+    TensorrtSemantic(config, *made, num_slots=SLOTS, max_positions=POSITIONS)
     cache = 2 * config.num_layers * SLOTS * POSITIONS * config.hidden_dim * item
     numbers, logits = 3 * 256, SLOTS * config.vocab_size * 4
-    assert before - cuda.free == cache + numbers + logits + SCRATCH_BYTES
+    chosen_of = 1536 + 512 + 5 * 256  # noise, seen and five parameters, each aligned
+    chosen = 3 * 256
+    step = cache + numbers + logits + SCRATCH_BYTES
+    assert before - cuda.free == step + chosen_of + chosen + SCRATCH_BYTES
 
 
 def test_a_device_that_is_full_says_so(cuda: HostCuda, micro: Pack, tmp_path: Path) -> None:
@@ -192,7 +285,7 @@ def test_a_step_that_fails_changes_no_slot(
         np.testing.assert_allclose(one, two, atol=1e-4)
 
 
-def _fail(captured: object) -> None:
+def _fail(*given: object) -> None:
     raise EngineFailed("cudaGraphLaunch failed: cudaErrorUnknown")
 
 
@@ -218,10 +311,10 @@ def test_an_engine_that_copies_its_cache_is_refused(
     cuda: HostCuda, micro: Pack, tmp_path: Path
 ) -> None:
     """At one address it would read what it is writing."""
-    prefill, step = engines(micro, tmp_path, "tensorrt_rtx", "fp32")
-    step.engine._written = {"key_0_now": "key_0"}
+    made = engines(micro, tmp_path, "tensorrt_rtx", "fp32")
+    made[1].engine._written = {"key_0_now": "key_0"}
     with pytest.raises(CheckpointError, match="writes key_1 into memory of its own"):
-        TensorrtSemantic(micro.config.t2s, prefill, step, num_slots=SLOTS, max_positions=POSITIONS)
+        TensorrtSemantic(micro.config.t2s, *made, num_slots=SLOTS, max_positions=POSITIONS)
 
 
 def test_more_slots_than_the_engine_has_rows_are_refused(
