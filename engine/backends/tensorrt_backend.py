@@ -7,9 +7,7 @@ folder. Not run on a GPU by this project yet; see `tensorrt_device`.
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 from engine.backends.onnx_acoustic import OnnxAcoustic
 from engine.backends.onnx_backend import acoustic_sizes, graph_opener
@@ -18,7 +16,7 @@ from engine.backends.registry import BackendOptions
 from engine.backends.tensorrt_build import Range, load_flavour, profile_of
 from engine.backends.tensorrt_cache import EngineCache
 from engine.backends.tensorrt_device import Device, DeviceEngine, DeviceGraph
-from engine.backends.tensorrt_graphs import inputs_of, ranges_of, whole_graph
+from engine.backends.tensorrt_graphs import graph_inputs, graph_key, ranges_of, whole_graph
 from engine.backends.tensorrt_semantic import TensorrtSemantic
 from engine.errors import CheckpointError
 from engine.manifest import ExportManifest
@@ -94,14 +92,14 @@ class TensorrtBackend:
         fixed: Mapping[str, int] | None = None,
     ) -> DeviceEngine:
         """Return an engine for axes within `ranges` and of the sizes of `fixed`."""
-        with tempfile.TemporaryDirectory(prefix="sovits-live-") as name:
-            target = Path(name) / f"{graph}.onnx"
-            onnx = whole_graph(pack, graph, target, precision=self._precision, fixed=fixed)
-            path = self._engines.engine(
-                onnx,
-                (profile_of(inputs_of(onnx), ranges),),
-                on_progress=lambda seconds: logger.info("compiling %s: %.0f s", graph, seconds),
-            )
+        precision = self._precision
+        path = self._engines.engine(
+            f"{graph}-{precision}",
+            graph_key(pack, graph, precision=precision, fixed=fixed),
+            (profile_of(graph_inputs(pack, graph, fixed), ranges),),
+            lambda target: whole_graph(pack, graph, target, precision=precision, fixed=fixed),
+            on_progress=lambda seconds: logger.info("compiling %s: %.0f s", graph, seconds),
+        )
         return DeviceEngine(device, self._flavour, path)
 
 

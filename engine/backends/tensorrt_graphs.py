@@ -7,6 +7,8 @@ be made again.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +17,14 @@ from typing import Any
 from engine.backends.tensorrt_build import Range
 from engine.errors import BackendUnavailable, InvalidParameter
 from engine.graph_weights import GraphWeights
-from engine.manifest import ExportManifest, check_file
+from engine.manifest import ExportManifest, GraphRecord, check_file
 from engine.model_config import HarmonicConfig
 from engine.pack import Pack
 
 PRECISIONS = ("fp32", "fp16")
+# Of `whole_graph`: raised when it, or a weight's recipe, makes another file of the same graph. What
+# newer versions of the onnx packages write differently does not make an engine wrong.
+CONVERSION = 1
 # Frames of one decoder or flow call: a chunk with its halos; tokens of one prior call: a sentence.
 _FRAMES, _TOKENS, _PHONEMES = Range(1, 128, 2048), Range(1, 64, 1024), Range(1, 64, 1024)
 _CONTEXT = Range(0, 11, 32)  # frames of halo on one side
@@ -99,13 +104,9 @@ def whole_graph(
         InvalidParameter: Unknown precision.
         BackendUnavailable: The onnx package is missing.
     """
-    if precision not in PRECISIONS:
-        raise InvalidParameter("precision", precision, ", ".join(PRECISIONS))
     onnx = _onnx()
-    folder = pack.graphs_dir
-    manifest = ExportManifest.load(folder, pack_fingerprint=pack.fingerprint)
-    record = manifest.record(graph, "fp32")
-    model = onnx.load(check_file(folder, record), load_external_data=False)
+    record = _record(pack, graph, precision)
+    model = onnx.load(check_file(pack.graphs_dir, record), load_external_data=False)
     weights = GraphWeights(pack).load(record.weights)
     for tensor in model.graph.initializer:
         if tensor.name in weights:
@@ -118,6 +119,49 @@ def whole_graph(
     return target
 
 
+def graph_key(
+    pack: Pack,
+    graph: str,
+    *,
+    precision: str = "fp32",
+    fixed: Mapping[str, int] | None = None,
+) -> str:
+    """Return the identity of the file `whole_graph` would write, hex, without making it.
+
+    Raises:
+        CheckpointError: The graph was not exported, or was changed.
+        InvalidParameter: Unknown precision.
+    """
+    record = _record(pack, graph, precision)
+    check_file(pack.graphs_dir, record)
+    parts = {
+        "conversion": CONVERSION,
+        "graph": record.sha256,
+        "weights": dict(record.weights),
+        "pack": pack.fingerprint,
+        "precision": precision,
+        "fixed": dict(fixed or {}),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def graph_inputs(
+    pack: Pack, graph: str, fixed: Mapping[str, int] | None = None
+) -> dict[str, list[int | str]]:
+    """Return `inputs_of` the file `whole_graph` would write, without making it.
+
+    Raises:
+        CheckpointError: The graph was not exported.
+        BackendUnavailable: The onnx package is missing.
+    """
+    sizes = fixed or {}
+    path = pack.graphs_dir / _record(pack, graph, "fp32").file
+    return {
+        name: [sizes.get(dim, dim) if isinstance(dim, str) else dim for dim in dims]
+        for name, dims in inputs_of(path).items()
+    }
+
+
 def inputs_of(path: Path) -> dict[str, list[int | str]]:
     """Return the inputs of an ONNX file with their axes: a number, or a name where they vary."""
     model = _onnx().load(path, load_external_data=False)
@@ -127,6 +171,14 @@ def inputs_of(path: Path) -> dict[str, list[int | str]]:
         ]
         for value in model.graph.input
     }
+
+
+def _record(pack: Pack, graph: str, precision: str) -> GraphRecord:
+    """Return what the manifest says of the graph that is converted to `precision`."""
+    if precision not in PRECISIONS:
+        raise InvalidParameter("precision", precision, ", ".join(PRECISIONS))
+    manifest = ExportManifest.load(pack.graphs_dir, pack_fingerprint=pack.fingerprint)
+    return manifest.record(graph, "fp32")
 
 
 def _fix_axes(model: Any, fixed: Mapping[str, int]) -> None:

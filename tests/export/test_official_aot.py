@@ -8,6 +8,7 @@ import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import onnx
@@ -85,7 +86,7 @@ def compile_all(pack: Pack, folder: Path, precision: str) -> dict[str, Compiled]
         check_layers(pack, graph, path, precision)
         profile = profile_of(inputs_of(path), ranges_of(graph, limits_of(pack, graph)))
         started = time.monotonic()
-        engine = cache.engine(path, (profile,))
+        engine = cache.engine(graph, "a", (profile,), partial(shutil.copyfile, path))
         found[graph] = Compiled(engine.stat().st_size, time.monotonic() - started)
         engine.unlink()
         path.unlink()

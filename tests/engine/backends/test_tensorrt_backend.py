@@ -11,9 +11,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from engine.backends import tensorrt_backend, tensorrt_graphs
 from engine.backends.base import Backend
 from engine.backends.onnx_backend import OnnxBackend
 from engine.backends.registry import create_backend
+from engine.backends.tensorrt_build import BuildRequest
 from engine.backends.tensorrt_device import Device
 from engine.config import EngineConfig
 from engine.errors import BackendUnavailable, CheckpointError, SovitsError
@@ -74,7 +76,7 @@ def test_every_graph_has_one_profile(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """A second would copy the weights. Rows vary within it, the cache does not."""
     _, built = host_tensorrt(monkeypatch)
     create_backend("tensorrt_rtx", micro_pack(tmp_path), CONFIG)
-    profiles = {Path(request.onnx).stem: request.profiles for request in built}
+    profiles = {graph_of(request): request.profiles for request in built}
     assert list(profiles) == GRAPHS
     assert all(len(one) == 1 for one in profiles.values())
     (step,) = profiles["step_in_place"]
@@ -94,7 +96,7 @@ def test_an_engine_is_built_anew_only_for_what_it_depends_on(
     def graphs(flavour: str = "tensorrt_rtx", **sizes: int) -> list[str]:
         built.clear()
         create_backend(flavour, pack, replace(CONFIG, **sizes))
-        return [Path(request.onnx).stem for request in built]
+        return [graph_of(request) for request in built]
 
     assert graphs() == GRAPHS
     assert graphs() == []
@@ -103,6 +105,46 @@ def test_an_engine_is_built_anew_only_for_what_it_depends_on(
     assert graphs("tensorrt") == GRAPHS
     monkeypatch.setattr(HostCuda, "cudaGetDeviceProperties", other_gpu)
     assert graphs() == GRAPHS
+
+
+def graph_of(request: BuildRequest) -> str:
+    return Path(request.onnx).stem.removesuffix("-fp16")
+
+
+def test_a_start_that_finds_its_engines_converts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The official T2S takes seconds to be made half as precise."""
+    host_tensorrt(monkeypatch)
+    pack = micro_pack(tmp_path)
+    create_backend("tensorrt_rtx", pack, CONFIG)
+
+    def refuse(*given: object, **options: object) -> None:
+        raise AssertionError("converted again")
+
+    monkeypatch.setattr(tensorrt_backend, "whole_graph", refuse)
+    create_backend("tensorrt_rtx", pack, CONFIG)
+    with pytest.raises(AssertionError, match="converted again"):
+        create_backend("tensorrt_rtx", pack, replace(CONFIG, num_slots=2))
+
+
+def test_a_newer_conversion_takes_the_place_of_the_older(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Graph by graph; a server of other slots keeps what is its alone."""
+    host_tensorrt(monkeypatch)
+    pack = micro_pack(tmp_path)
+    folder = pack.path / "cache" / "tensorrt"
+    for slots in (2, 3):
+        create_backend("tensorrt_rtx", pack, replace(CONFIG, num_slots=slots))
+    before = {path.name for path in folder.iterdir()}
+    assert len(before) == len(GRAPHS) + 2
+    monkeypatch.setattr(tensorrt_graphs, "CONVERSION", 2)
+    create_backend("tensorrt_rtx", pack, CONFIG)
+    after = {path.name for path in folder.iterdir()}
+    assert len(after) == len(before)
+    kept = sorted(name.partition("-")[0] for name in after & before)
+    assert kept == ["choose", "step_in_place"]
 
 
 def other_gpu(cuda: HostCuda, device: int) -> tuple[int, SimpleNamespace]:
