@@ -44,7 +44,7 @@ class EngineCache:
         Raises:
             BackendUnavailable: The flavour is not installed.
         """
-        self._folder = folder
+        self._folder = folder.absolute()  # the compiler runs in a directory of its own
         self._flavour = flavour
         self._version = str(load_flavour(flavour).__version__)
         self._device = device

@@ -50,6 +50,15 @@ def test_the_graph_is_written_only_to_be_compiled(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [first]
 
 
+def test_the_compiler_is_given_whole_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs elsewhere than a server that was started beside its packs."""
+    _, built = host_tensorrt(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    assert engine(Path("cache")) == next((tmp_path / "cache").iterdir())
+    (request,) = built
+    assert Path(request.onnx).is_absolute() and Path(request.engine).is_absolute()
+
+
 def test_an_engine_takes_the_place_of_those_it_supersedes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
