@@ -10,9 +10,11 @@ what the prior encoder sees, so a size that followed the clock would make a sent
 on a busy server. A tail shorter than the lookahead goes with the chunk before it, which had to wait
 for the sentence's end anyway.
 
-Chunks end growing at 28 tokens: what a sentence's last tokens leave to be made when they are there
-is what its listener, or the caller who wants all of it, waits for at the end. Up to 50 a full-size
-pack took 1.75 s for a sentence of 4.4 s, up to 28 1.57 s (turn by turn, two cores).
+Chunks end growing at 25 tokens: what a sentence's last tokens leave to be made when they are there
+is what its listener, or the caller who wants all of it, waits for at the end. 25 tokens are 50
+frames, the longest call of a decoder that is best called with few lengths, so the longest chunks
+are one call each and not two: a full-size pack's acoustic networks take 1.22 s of one core for a
+sentence of 4.4 s, and 1.28 s up to 28 tokens.
 
 Each chunk may be `growth` times as long as the one before, so an engine that needs less than
 1 / growth of real time always has the next chunk before the last one has been played.
@@ -35,7 +37,7 @@ class ChunkSchedule:
 
     first_tokens: int = 5  # of an utterance: the listener waits
     next_first_tokens: int = 8  # of its later sentences: something is still playing
-    max_tokens: int = 28
+    max_tokens: int = 25
     growth: float = 1.7
 
     def __post_init__(self) -> None:
