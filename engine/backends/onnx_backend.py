@@ -9,7 +9,7 @@ import onnxruntime as ort
 
 from engine.backends.base import SemanticDecoder
 from engine.backends.calibration import calibrated_precision, has_exact_int8
-from engine.backends.memory import limit_arenas, trim
+from engine.backends.memory import gather, limit_arenas, trim
 from engine.backends.onnx_acoustic import AcousticSizes, OnnxAcoustic
 from engine.backends.onnx_reference import OnnxReference
 from engine.backends.onnx_semantic import OnnxSemantic
@@ -50,6 +50,7 @@ class OnnxBackend:
             ),
         )
         trim()
+        gather()
 
     def _open_semantic(
         self, pack: Pack, manifest: ExportManifest, options: BackendOptions
