@@ -17,6 +17,7 @@ pytestmark = pytest.mark.browser
 FIRST, SECOND = "Hello there, and welcome.", " Now the second sentence is heard, which is longer."
 # 120 ms a letter: there is time to look while it sounds.
 LONG = FakeScript(step_s=0.001, tokens_per_phoneme=3)
+LOUD = 0.15  # of the tones' 0.3 / sqrt 2
 ENTER, ESCAPE, CTRL = 13, 27, 2
 
 
@@ -34,26 +35,39 @@ def told(page: Page) -> list[str]:
 async def test_speak_sounds(chromium: str) -> None:
     """The worklet plays the engine's tones, loud, at the pace of a sound card."""
     async with opened(chromium, script=LONG) as page:
-        await speak(page, FIRST + SECOND)
+        await page.run("sovits.live.prepare()")  # a player, so that its clock can be read
+        before: Any = await page.run("sovits.live.player.context.currentTime")
+        await speak(page, FIRST)
         await page.run(PROBE)
-        heard: Any = await page.until("(probe().rms > 0.05) && probe()")
-        position = "[sovits.stage.speech.played, sovits.live.player.context.currentTime]"
-        before: Any = await page.run(position)
-        await page.until(f"sovits.live.player.context.currentTime > {before[1] + 1}")
-        after: Any = await page.run(position)
+        # A window of the analyser that is all sound, however late the page looks and however often
+        # it ran dry; a page that is too quiet has none by its end.
+        heard: Any = await page.until(
+            f"(listen().rms > {LOUD} || sovits.stage.speech.isOver) && loudest"
+        )
+        await page.until("sovits.stage.speech.isOver", 25)
+        after: Any = await page.run(
+            "[sovits.stage.speech.played, sovits.live.player.context.currentTime]"
+        )
         assert await page.run("sovits.live.player.isWorklet")
         assert told(page) == []
-    assert 0.1 < heard["rms"] < 0.4  # 0.3 / sqrt 2
+    assert LOUD < heard["rms"] < 0.25  # 0.3 / sqrt 2
     assert 180 < heard["hz"] < 2300  # 200 + 2 * token
-    rate = (after[0] - before[0]) / (after[1] - before[1])
-    assert 10_000 < rate < 60_000  # on a busy machine it may run dry, but it never runs ahead
+    rate = after[0] / (after[1] - before)
+    assert 10_000 < rate <= 48_000  # on a busy machine it may run dry, but it never runs ahead
 
 
 async def test_sentences_light_up_in_step_with_the_sound(chromium: str) -> None:
     """The one that sounds is marked from its pts on, and filled as far as it has sounded."""
     async with opened(chromium, script=LONG) as page:
+        # Before there is a speech: its first sentence may begin at once.
         await page.run(
-            """globalThis.seen = [];
+            """globalThis.begins = {};
+            const attach = sovits.stage.attach;
+            sovits.stage.attach = function (speech, ...rest) {
+              speech.addEventListener("segment", ({detail}) => (begins[detail.seg] = detail));
+              attach.call(this, speech, ...rest);
+            };
+            globalThis.seen = [];
             globalThis.look = setInterval(() => {
               const now = document.querySelector(".sentence.now");
               const played = sovits.stage.speech?.played;
@@ -63,18 +77,6 @@ async def test_sentences_light_up_in_step_with_the_sound(chromium: str) -> None:
         )
         await page.type("#text", FIRST + SECOND)
         await page.click("#speak")
-        await page.run(
-            """new Promise((resolve) => {
-              globalThis.begins = {};
-              const listen = () => {
-                const speech = sovits.stage.speech;
-                if (!speech) return setTimeout(listen, 1);
-                speech.addEventListener("segment", ({detail}) => (begins[detail.seg] = detail));
-                resolve();
-              };
-              listen();
-            })"""
-        )
         await page.until("document.querySelectorAll('.sentence.past').length > 1", 25)
         await page.until("sovits.stage.speech.isOver", 25)
         seen: Any = await page.run("seen")
@@ -104,14 +106,13 @@ async def test_stop_is_at_once_and_shows_what_was_heard(chromium: str) -> None:
         await speak(page, FIRST + SECOND)
         await page.run(PROBE)
         await page.until("probe().rms > 0.05")
-        # Measured in the page: from the click to samples of the output that are all zero.
         await page.run(
             """document.querySelector("#stop").addEventListener("click", () => {
               const context = sovits.live.player.context;
-              const started = context.currentTime;
+              const clicked = context.currentTime;
               const look = () => {
-                // Not 0 where a busy machine had run dry just then: that would never be true.
-                if (probe().rms < 1e-4) globalThis.silent = context.currentTime - started || 1e-3;
+                const last = lastSound();
+                if (context.currentTime - last > 0.1) globalThis.silent = [last - clicked];
                 else setTimeout(look, 2);
               };
               look();
@@ -119,17 +120,19 @@ async def test_stop_is_at_once_and_shows_what_was_heard(chromium: str) -> None:
         )
         await page.click("#stop")
         silent: Any = await page.until("globalThis.silent")
-        played = await page.run("sovits.stage.speech.played")
+        await page.until("sovits.stage.speech.isOver")
         await page.until("document.querySelector('#transcript del')")
         heard = await page.run("document.querySelector('.sentence.past').textContent")
         lost = await page.run("document.querySelector('#transcript del').textContent")
-        await page.until(f"sovits.live.player.context.currentTime > {silent} + 0.5")
-        assert await page.run("sovits.stage.speech.played") == played
+        later = await page.run("sovits.live.player.context.currentTime + 0.5")
+        await page.until(f"sovits.live.player.context.currentTime > {later}")
+        assert await page.run("probe().rms < 1e-4")
         assert await page.run("document.querySelector('#stop').disabled")
         assert (await page.run("document.querySelector('#stopped').textContent")).endswith("ms")
         assert told(page) == []
-    # The analyser's window of 85 ms has to pass too; a busy machine adds some.
-    assert silent < 0.4
+    # From the click to the last sample that is not zero; a busy machine adds some, and negative is
+    # one that had run dry just then. What had arrived and was not heard is seconds.
+    assert silent[0] < 0.3
     assert heard + lost == FIRST + SECOND and 0 < len(heard) < len(FIRST + SECOND)
 
 
@@ -166,8 +169,10 @@ async def test_it_speaks_while_it_types(chromium: str) -> None:
         await page.run("document.querySelector('#tokens').value = 8")
         await page.type("#text", FIRST + SECOND)
         await page.click("#speak")
-        await page.until("sovits.stage.speech?.played > 2400")
-        partial = await page.run("document.querySelector('#transcript').textContent")
+        partial = await page.until(  # what is there at that very moment
+            "sovits.stage.speech?.played > 2400 "
+            "&& document.querySelector('#transcript').textContent"
+        )
         await page.until("sovits.stage.speech.isOver", 25)
         whole = await page.run("document.querySelector('#transcript').textContent")
         underruns = await page.run("document.querySelector('#underruns').textContent")
@@ -272,9 +277,9 @@ async def test_a_server_with_keys_is_asked_with_one(chromium: str, tmp_path: Pat
 async def test_a_lost_session_comes_back(chromium: str) -> None:
     """Without a reload, and the next text is spoken."""
     async with opened(chromium) as page:
+        lost = await page.run("sovits.live.ready.session_id")
         await page.run("sovits.live.close()")
-        await page.until("!sovits.live.isConnected")
-        await page.until("sovits.live.isConnected")
+        await page.until(f"sovits.live.isConnected && sovits.live.ready.session_id !== '{lost}'")
         await speak(page, FIRST)
 
 
@@ -354,9 +359,12 @@ async def test_the_overlay_shows_only_what_is_said(chromium: str) -> None:
     async with opened(chromium, "/?overlay=1&voice=fake", script=LONG) as page:
         detail = json.dumps({"text": FIRST + SECOND})
         await page.run(f"dispatchEvent(new CustomEvent('sovits.say', {{detail: {detail}}}))")
-        shown = await page.until("document.querySelector('.sentence.now')?.textContent")
-        await page.until("sovits.stage.openness > 0.2")
-        visible = await page.run("document.body.innerText.trim()")
+        # Together: the next sentence may be shown by the next question.
+        shown, visible = await page.until(
+            """sovits.stage.openness > 0.2 && document.querySelector(".sentence.now")
+              && [document.querySelector(".sentence.now").textContent,
+                document.body.innerText.trim()]"""
+        )
         ground = await page.run("getComputedStyle(document.documentElement).backgroundColor")
         await page.run("dispatchEvent(new CustomEvent('sovits.stop'))")
         await page.until("sovits.stage.speech.isOver")

@@ -28,11 +28,12 @@ class Relay:
         self._port = port
         self._writers: set[asyncio.StreamWriter] = set()
         self.is_down = False
-        self.num_connections = 0
+        self.num_connections = self.num_refused = 0
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection both ways."""
         if self.is_down:
+            self.num_refused += 1
             writer.transport.abort()
             return
         self.num_connections += 1
@@ -120,7 +121,8 @@ async def test_a_speech_goes_on_over_another_socket(chromium: str) -> None:
         relay.cut()
         await page.until("states.length > 0")
         await imported(page, f'speech.send("{SECOND}"); speech.end();')
-        await asyncio.sleep(0.6)  # two attempts fail
+        while relay.num_refused < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         relay.is_down = False
         result: Any = await imported(page, FINISH)
         await imported(page, "live.close();")

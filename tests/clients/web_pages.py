@@ -15,12 +15,18 @@ from tests.clients.chromium import Page, browse
 from tests.server.live import Live, serve
 
 SCRIPT = FakeScript(step_s=0.001, tokens_per_phoneme=1)  # 40 ms a letter, far faster than speech
-# What the page lets scripts reach is `sovits`; the probe listens where the loudspeaker does.
+# What the page lets scripts reach is `sovits`; the probe listens where the loudspeaker does. All
+# its times are the output's own, so they are the same however late the page comes to look.
 PROBE = """(() => {
   const { context, output } = sovits.live.player;
-  const analyser = context.createAnalyser();
-  analyser.fftSize = 4096;
-  output.connect(analyser);
+  const listen = (fftSize) => {
+    const analyser = context.createAnalyser();
+    analyser.fftSize = fftSize;
+    analyser.smoothingTimeConstant = 0;
+    output.connect(analyser);
+    return analyser;
+  };
+  const [analyser, memory] = [listen(4096), listen(32768)];
   globalThis.probe = () => {
     const samples = new Float32Array(analyser.fftSize);
     analyser.getFloatTimeDomainData(samples);
@@ -28,6 +34,20 @@ PROBE = """(() => {
     analyser.getFloatFrequencyData(bins);
     const rms = Math.sqrt(samples.reduce((sum, x) => sum + x * x, 0) / samples.length);
     return { rms, hz: (bins.indexOf(Math.max(...bins)) * context.sampleRate) / analyser.fftSize };
+  };
+  // The loudest of all windows so far: one may have begun before the sound, or hold a pause.
+  globalThis.loudest = { rms: 0, hz: 0 };
+  globalThis.listen = () => {
+    const now = probe();
+    if (now.rms > loudest.rms) loudest = now;
+    return loudest;
+  };
+  // When the last sample sounded that is not zero; at least 0.7 s ago if there is none.
+  globalThis.lastSound = () => {
+    const samples = new Float32Array(memory.fftSize);
+    memory.getFloatTimeDomainData(samples);
+    const last = samples.findLastIndex((x) => Math.abs(x) > 1e-4);
+    return context.currentTime - (samples.length - 1 - last) / context.sampleRate;
   };
 })()"""
 
