@@ -202,8 +202,10 @@ async def serve_ready(request: web.Request) -> web.Response:
 
 
 async def serve_metrics(request: web.Request) -> web.Response:
-    """Serve `/metrics`."""
+    """Serve `/metrics`; without a key unless one is asked for: scrapers seldom have any."""
     runtime = request.app[RUNTIME]
+    if runtime.config.server.metrics_need_key:
+        runtime.keys.holder(credential(request))
     if runtime.status in ("ready", "draining") and runtime.engine.is_ready:
         runtime.metrics.set_engine(await runtime.engine.stats())
     waiting = sum(session.bytes_queued() for session in runtime.sessions)

@@ -56,7 +56,8 @@ class LimitsSection:
     # Refuse listeners also beyond what the engine was measured to feed in real time.
     measured_capacity: bool = True
     max_text_bytes: Annotated[int, Range(256, 1_048_576)] = 65536  # per message
-    max_buffer_chars: Positive = 8000  # per context, received and not yet spoken
+    # Per context, received and not yet spoken; as many flushes may wait.
+    max_buffer_chars: Positive = 8000
     max_session_chars: Positive = 200_000
     msgs_per_s: Positive = 200
     lead_ms_max: Annotated[int, Range(100, 60_000)] = 60_000
@@ -76,6 +77,7 @@ class ServerSection:
     port: Annotated[int, Range(0, 65535)] = 8080  # 0: any free one
     keys_file: str | None = None  # lines of "name sha256-of-key"; none: no key is asked for
     admin_keys_file: str | None = None  # keys that may also add and remove voices
+    metrics_need_key: bool = False  # /metrics tells who has keys and how much they spoke
     # 64 hex digits, made by sovits-live watermark new-key; none: what is spoken carries no mark
     watermark_key_file: str | None = None
     origins: tuple[str, ...] = ()  # beside the server's own; "null" admits OBS and file pages

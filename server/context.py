@@ -27,6 +27,7 @@ from server.messages import (
     ContextCancelled,
     ContextDone,
     ErrorMessage,
+    FlushDone,
     SegmentStarted,
     ServerMessage,
 )
@@ -61,7 +62,7 @@ class ContextOptions:
     Attributes:
         account: Of the API key.
         route: The dialect's name, for metrics.
-        max_buffer_chars: Most text that may wait to be spoken.
+        max_buffer_chars: Most text that may wait to be spoken, and as many flushes.
         is_unpaced: Audio goes as fast as it is read, not as fast as it is played.
     """
 
@@ -92,6 +93,7 @@ class Context:
         self._text: list[str] = []
         self._received_chars = 0
         self._spoken_chars = 0  # up to the sentence that started last
+        self._waiting_flushes = 0  # not answered yet
         self._events: deque[ContextEvent] = deque()
         self._woken = asyncio.Event()
         self._taken = Sent()
@@ -141,9 +143,19 @@ class Context:
         self._take(self._intake.feed(text))
 
     def flush(self, flush_id: str | int | None = None) -> None:
-        """Speak what is buffered; answered by FlushDone."""
-        if not self.is_ended:
-            self._utterance.flush(flush_id)
+        """Speak what is buffered; answered by FlushDone.
+
+        Raises:
+            ClientError: buffer_full.
+        """
+        if self.is_ended:
+            return
+        most = self._options.max_buffer_chars
+        if self._waiting_flushes >= most:
+            message = f"{self._waiting_flushes} flushes wait, valid: up to {most}"
+            raise ClientError("buffer_full", message, ctx=self.ctx)
+        self._waiting_flushes += 1
+        self._utterance.flush(flush_id)
 
     def end(self) -> None:
         """Take no more text and finish."""
@@ -208,6 +220,8 @@ class Context:
             return False
         if isinstance(message, SegmentStarted):
             self._spoken_chars = max(self._spoken_chars, message.end)
+        elif isinstance(message, FlushDone):
+            self._waiting_flushes -= 1
         self._put(message)
         return True
 

@@ -40,6 +40,7 @@ class ContextRecord:
     state: State = State.OPEN
     received_chars: int = 0
     spoken_chars: int = 0  # up to the sentence that started last
+    waiting_flushes: int = 0  # not answered yet
 
 
 class ContextTable:

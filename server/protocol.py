@@ -32,7 +32,7 @@ class Limits:
 
     max_contexts: int = 8
     max_text_bytes: int = 65536  # per message, UTF-8
-    max_buffer_chars: int = 8000  # per context, not yet spoken
+    max_buffer_chars: int = 8000  # per context, not yet spoken; as many flushes may wait
     max_session_chars: int = 200_000
 
 
@@ -180,6 +180,8 @@ class SessionProtocol:
         if context is None:
             context = self._open(message.ctx, self.defaults)
         self._expect_text(context)
+        if message.flush and not message.end:
+            self._expect_flush(context)
         self._admit(context, len(message.text))
         text = context.intake.feed(message.text)
         if text:
@@ -189,7 +191,7 @@ class SessionProtocol:
         if message.end:
             self._end(context)
         elif message.flush:
-            self._events.append(events.FlushRequested(context.alias, None))
+            self._flush(context, None)
 
     def _admit(self, context: ContextRecord, num_chars: int) -> None:
         buffered = context.received_chars - context.spoken_chars + num_chars
@@ -216,7 +218,18 @@ class SessionProtocol:
         if not self._contexts.is_buried(message.ctx):
             context = self._get(message.ctx)
             self._expect_text(context)
-            self._events.append(events.FlushRequested(context.alias, message.id))
+            self._expect_flush(context)
+            self._flush(context, message.id)
+
+    def _expect_flush(self, context: ContextRecord) -> None:
+        # No text waits that more of them could be between; without text they would be without end.
+        if context.waiting_flushes >= self.limits.max_buffer_chars:
+            text = f"{context.waiting_flushes} flushes wait, valid: {self.limits.max_buffer_chars}"
+            raise ClientError("buffer_full", text, ctx=context.id)
+
+    def _flush(self, context: ContextRecord, flush_id: str | int | None) -> None:
+        context.waiting_flushes += 1
+        self._events.append(events.FlushRequested(context.alias, flush_id))
 
     def _on_end(self, ctx: str) -> None:
         if not self._contexts.is_buried(ctx, ends=True):
@@ -307,6 +320,8 @@ class SessionProtocol:
             context.spoken_chars = max(context.spoken_chars, message.end)
             if context.state is not State.DRAINING:
                 context.state = State.STREAMING
+        if isinstance(message, messages.FlushDone):
+            context.waiting_flushes -= 1
         is_pinned = isinstance(message, messages.ContextStarted)
         text = messages.encode_message(message)
         self._outbox.put_text(text, alias=alias, is_pinned=is_pinned)

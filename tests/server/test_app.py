@@ -206,6 +206,20 @@ async def test_keys_are_asked_for_before_the_upgrade(
             assert client.ws.subprotocol == "sovits.tts.v1"
 
 
+@pytest.mark.parametrize("is_asked", [False, True])
+async def test_metrics_need_a_key_where_that_is_wanted(
+    keys_file: str, http: aiohttp.ClientSession, is_asked: bool
+) -> None:
+    """Scrapers come without one by default; then they come as anybody else does."""
+    async with serve(keys_file, f"server.metrics_need_key={is_asked}".lower()) as live:
+        for headers, status in (
+            ({}, 401 if is_asked else 200),
+            ({"Authorization": "Bearer sesame"}, 200),
+        ):
+            async with http.get(f"{live.http}/metrics", headers=headers) as response:
+                assert response.status == status
+
+
 async def test_a_session_is_found_in_the_log_by_its_request_id() -> None:
     """The handshake's header is the id of the session, on every protocol's socket."""
     async with serve() as live:

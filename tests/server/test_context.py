@@ -119,6 +119,20 @@ async def test_text_beyond_the_buffer_is_refused() -> None:
         assert len(context.text) == 180
 
 
+async def test_waiting_flushes_are_limited() -> None:
+    """Each answer makes room for another."""
+    async with serve() as live, opened(live) as context:
+        for _ in range(100):
+            context.flush()
+        with pytest.raises(ClientError, match="100 flushes wait, valid: up to 100") as refused:
+            context.flush()
+        assert refused.value.code == "buffer_full"
+        async for event in context:
+            if isinstance(event, FlushDone):
+                context.flush()
+                context.end()
+
+
 async def test_a_full_server_is_an_error_event() -> None:
     """With the time to wait, so that it can become a 503."""
     async with serve("server.limits.max_active_contexts=1") as live:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server import events
+from server import events, messages
 from server.context_table import MAX_FAILED, MAX_FINISHED, State
 from server.errors import ClientError
 from server.protocol import Limits
@@ -100,6 +100,22 @@ def test_buffered_text_is_limited() -> None:
     peer.segment(1, end=3)
     peer.received()
     assert peer.send("text", ctx="a", text="defg") == [events.TextAppended(1, "defg")]
+
+
+def test_waiting_flushes_are_limited() -> None:
+    """By either message, and a refused one leaves the context as it was; answers make room."""
+    peer = Peer(Limits(max_buffer_chars=2))
+    peer.send("text", ctx="a", text="a", flush=True)
+    peer.send("flush", ctx="a")
+    assert peer.send("flush", ctx="a") == []
+    assert peer.send("text", ctx="a", text="b", flush=True) == []
+    assert codes(peer.received()) == ["buffer_full"] * 2
+    peer.protocol.send(1, messages.FlushDone("a", 0))
+    assert peer.send("text", ctx="a", text="b", flush=True) == [
+        events.TextAppended(1, "b"),
+        events.FlushRequested(1, None),
+    ]
+    assert peer.send("text", ctx="a", text="", flush=True, end=True) == [events.TextEnded(1)]
 
 
 def test_session_text_is_limited() -> None:
