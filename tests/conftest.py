@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -19,6 +20,12 @@ settings.register_profile(
 settings.load_profile("ours")
 
 _DEFAULT = Path(__file__).parents[2] / "shared" / "fixtures"
+
+
+def pytest_collection_finish() -> None:
+    """Take modules and tests out of every later garbage collection: they are there to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

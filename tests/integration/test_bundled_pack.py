@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,8 @@ def test_balanced_streaming_is_the_offline_result() -> None:
     backend = create_backend("onnxruntime", pack, EngineConfig(pack=NANO, num_slots=1))
     style = PackVoices(pack, None).style("anna", "default")
     material = material_of(backend, pack, style)
-    assert len(material.tokens) > 40
+    assert len(material.tokens) > 60
+    material = replace(material, tokens=material.tokens[:60])  # thirty joins
     rows = {row.mode: row for row in mode_table(backend, style, material)}
     assert rows[StreamMode.EXACT].snr_db > 60
     assert rows[StreamMode.BALANCED].snr_db > 30

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
 import pytest
@@ -12,21 +11,12 @@ from server.errors import ERROR_CODES, ErrorCode, error_code
 ROOT = Path(__file__).parents[2]
 
 
-def raised_names() -> set[str]:
-    """Return every string constant of server and engine but for those of the table itself."""
-    sources = [*ROOT.glob("server/**/*.py"), *ROOT.glob("engine/**/*.py")]
-    return {
-        node.value
-        for source in sources
-        if source != ROOT / "server" / "errors.py"
-        for node in ast.walk(ast.parse(source.read_text("utf-8")))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
-
-
 def test_every_published_code_has_a_sender() -> None:
     """Clients write branches for what the schema lists: none of them is for nothing."""
-    assert set(ERROR_CODES) <= raised_names()
+    sources = {*ROOT.glob("server/**/*.py"), *ROOT.glob("engine/**/*.py")}
+    sources.remove(ROOT / "server" / "errors.py")  # the table itself
+    text = "".join(source.read_text("utf-8") for source in sorted(sources))
+    assert {code for code in ERROR_CODES if f'"{code}"' not in text} == set()
 
 
 @pytest.mark.parametrize("entry", ERROR_CODES.values(), ids=lambda entry: entry.code)

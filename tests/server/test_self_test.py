@@ -122,6 +122,7 @@ async def test_a_server_without_a_voice_has_nothing_to_speak_with(
 
 async def test_a_test_that_runs_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who stops the server does not wait for it."""
+    monkeypatch.setattr("server.app._SHUTDOWN_TIMEOUT_S", 0.1)  # for the route that asked for it
     began = asyncio.Event()
     async with serve(script=Script(hang_text="好。")) as live:
         synthesize = live.engine.synthesize

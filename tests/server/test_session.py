@@ -40,7 +40,7 @@ async def test_text_becomes_opus_packets() -> None:
 async def test_audio_comes_before_the_text_is_complete() -> None:
     """The first packet arrives while later text has not been written."""
     async with serve() as live, live.session() as client:
-        await client.send("text", ctx="a", text="Hello everybody, this is ")
+        await client.send("text", ctx="a", text="Hello everybody. This is ")
         await client.packet()
         await client.send("text", ctx="a", text="the rest.", end=True)
         await client.next("context.done")
@@ -268,8 +268,9 @@ async def test_a_listener_who_stops_acknowledging_is_dropped() -> None:
         assert sent_s < 2
 
 
-async def test_a_socket_that_is_not_read_is_dropped() -> None:
+async def test_a_socket_that_is_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """The writer blocks on a full socket; the server gives up and frees the slot."""
+    monkeypatch.setattr(session, "_CLOSE_TIMEOUT_S", 0.1)
     settings = ("server.limits.write_stall_s=0.3", "audio.lead_ms=0")
     text = "One two three four five six seven eight. " * 150
     async with serve(*settings) as live:
