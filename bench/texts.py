@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import InvalidParameter
+from engine.text.han import COMMON
 
 FOLDER = Path(__file__).parent / "corpus"
 # Roughly the pieces of common tokenizers: a han character or two, a word or six letters of it.
-_TOKEN = re.compile(r"[\u3400-\u9fff]{1,2}|\s?[A-Za-z']{1,6}|\s?\d{1,3}|\s?[^\sA-Za-z\d]|\s")
+_TOKEN = re.compile(rf"[{COMMON}]{{1,2}}|\s?[A-Za-z']{{1,6}}|\s?\d{{1,3}}|\s?[^\sA-Za-z\d]|\s")
 
 
 @dataclass(frozen=True, slots=True)

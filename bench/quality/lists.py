@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import InvalidParameter
+from engine.text.han import COMMON
 from engine.types import Language
 
 LISTS = ("en", "zh", "mixed", "digits")
 _FOLDER = Path(__file__).parent / "texts"
-_HAN = re.compile(r"[\u4e00-\u9fff]")
+_HAN = re.compile(f"[{COMMON}]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 from pypinyin import Style, lazy_pinyin
 
+from engine.text.han import COMMON
 from engine.text.mapped import MappedText
 from engine.text.zh.simplify import simplified
 
-_UNIT = re.compile(r"[\u3400-\u9fff]|[a-z0-9]+")
+_UNIT = re.compile(f"[{COMMON}]|[a-z0-9]+")
 _NUMBER = re.compile(r"(?<![a-z])\d[\d,]*(?:\.\d+)?%?(?:st|nd|rd|th)?")
 _HAN_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?%?")
-_HAN = re.compile(r"[\u3400-\u9fff]")
+_HAN = re.compile(f"[{COMMON}]")
 _ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
     "sixteen seventeen eighteen nineteen"

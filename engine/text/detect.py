@@ -13,26 +13,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engine.errors import TextError
+from engine.text.han import HAN
 from engine.text.mapped import MappedText
 from engine.types import Language
 
-_HAN = "㐀-䶿一-鿿\uf900-\ufaff〇\U00020000-\U0003134f"
 _KANA = "\u3041-\u3096\u3099-\u309c\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9d"
 _HIRAGANA = re.compile("[\u3041-\u3096]")
 _HANGUL = "\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff"
 _LATIN = "A-Za-zÀ-ÖØ-öø-ɏ"
 _SCRIPTS = (
-    (re.compile(f"[{_HAN}]"), "han"),
+    (re.compile(f"[{HAN}]"), "han"),
     (re.compile(f"[{_KANA}]"), "kana"),
     (re.compile(f"[{_HANGUL}]"), "hangul"),
     (re.compile(f"[{_LATIN}]"), "latin"),
 )
 # Full-width digits are numbers that a language's own g2p reads: they go with the ideographs.
 _STRETCH = re.compile(
-    rf"(?P<han>[{_HAN}０-９])|(?P<kana>[{_KANA}])|(?P<hangul>[{_HANGUL}])|(?P<latin>[{_LATIN}])"
+    rf"(?P<han>[{HAN}０-９])|(?P<kana>[{_KANA}])|(?P<hangul>[{_HANGUL}])|(?P<latin>[{_LATIN}])"
 )
 # の alone between ideographs is a Chinese fashion, not Japanese.
-_FASHION_NO = re.compile(rf"(?<=[{_HAN}])の(?=[{_HAN}])")
+_FASHION_NO = re.compile(rf"(?<=[{HAN}])の(?=[{HAN}])")
 
 # Characters Japanese does not write, a sign that the ideographs around some kana are Chinese.
 _CHINESE_ONLY = re.compile(
@@ -49,7 +49,7 @@ _FOREIGN_LETTERS = {
         Language.KO: _KANA,
     }.items()
 }
-_LAYOUT_BLANK = re.compile(rf"(?<=[{_HAN}]) +(?=[\d$£€¥￥+-])|(?<=[\d%‰°℃.]) +(?=[{_HAN}])")
+_LAYOUT_BLANK = re.compile(rf"(?<=[{HAN}]) +(?=[\d$£€¥￥+-])|(?<=[\d%‰°℃.]) +(?=[{HAN}])")
 
 # "iPhone 15", "Windows 11", "Office 2021": the number belongs to the English name, unless a
 # Chinese measure word counts it. Longer numbers are codes, which Chinese rules read.
@@ -171,7 +171,7 @@ def english_numbers(text: str) -> Iterator[tuple[int, int]]:
             continue
         end = clause.end()
         counted = _TRAILING_NUMBER.search(clause.group())
-        if counted and re.match(rf"[{_HAN}]", text[end : end + 1]):
+        if counted and re.match(rf"[{HAN}]", text[end : end + 1]):
             end = clause.start() + counted.start()
         for name in _NAME_NUMBER.finditer(text, done, clause.start()):
             yield name.span()

@@ -14,11 +14,12 @@ from types import MappingProxyType
 
 from engine.errors import TextError
 from engine.text.en.dictionary import ARPABET
+from engine.text.han import HAN
 from engine.text.mapped import MappedText
 from engine.text.zh.pinyin import parse_syllable
 
 _MARKUP = re.compile(r"\{(?P<text>[^{}|]+)\|(?P<sounds>[^{}|]*)\}")
-_HAN = re.compile(r"[㐀-䶿一-鿿\U00020000-\U0003134f〇]")
+_IS_HAN = re.compile(f"[{HAN}]")
 # Letters without stress or tone digit: a vowel of ARPAbet lacks one, a pinyin syllable too.
 _STRESSLESS = frozenset(phone[:-1] for phone in ARPABET if phone[-1].isdigit())
 
@@ -57,7 +58,7 @@ class Override:
 
 def is_han(char: str) -> bool:
     """True for an ideograph."""
-    return _HAN.match(char) is not None
+    return _IS_HAN.match(char) is not None
 
 
 def parse_pronunciation(word: str, sounds: str, where: str) -> Pronunciation:

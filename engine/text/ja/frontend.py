@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from engine.model_config import SymbolSet
+from engine.text.han import HAN
 from engine.text.ja.align import spans
 from engine.text.ja.normalize import normalize
 from engine.text.ja.openjtalk import Morph, analyse
@@ -17,8 +18,7 @@ from engine.text.symbols import PUNCTUATION, symbol_table
 # What OpenJTalk reads; everything else is a mark between two pieces it gets. Upstream lacks the
 # rarer ideographs and the full-width point.
 _PIECE = re.compile(
-    "[A-Za-z\\d\u3005\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff0e\uff10-\uff19"
-    "\uff21-\uff3a\uff41-\uff5a\uff66-\uff9d\U00020000-\U0003134f]+"
+    rf"[A-Za-z\d\u3005\u3040-\u30ff{HAN}\uff0e\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff66-\uff9d]+"
 )
 _MARKS: Mapping[str, str] = {
     **{mark: mark for mark in PUNCTUATION},

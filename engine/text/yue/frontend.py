@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from engine.model_config import SymbolSet
+from engine.text.han import HAN
 from engine.text.mapped import MappedText
 from engine.text.spoken import DigitStyle, Spoken
 from engine.text.symbols import PUNCTUATION, symbol_table
@@ -17,7 +18,7 @@ from engine.text.yue.normalize import normalize
 
 logger = logging.getLogger(__name__)
 
-_IS_HAN = re.compile("[〇㐀-䶿一-鿿\uf900-\ufaff\U00020000-\U0003134f]")
+_IS_HAN = re.compile(f"[{HAN}]")
 
 
 @cache

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 
+from engine.text.han import COMMON, RARE
 from engine.text.mapped import MappedText
 from engine.text.spoken import DigitStyle
 from engine.text.zh import normalize as zh
 
-_HAN = re.compile("[㐀-䶿一-鿿\uf900-\ufaff\U00020000-\U0003134f]")
+_IS_HAN = re.compile(f"[{COMMON}{RARE}]")  # 〇 is read as the number it is
 # What the Chinese rules would drop or cannot see stands as this character until they have run.
 _ANY = "佢"
-_UNSEEN = re.compile("[\uf900-\ufaff\U00020000-\U0003134f]")
+_UNSEEN = re.compile(f"[{RARE}]")
 
 
 def normalize(text: MappedText, digits: DigitStyle = DigitStyle.AUTO) -> MappedText:
@@ -25,10 +26,10 @@ def normalize(text: MappedText, digits: DigitStyle = DigitStyle.AUTO) -> MappedT
     written = {
         start: char
         for char, start, end in zip(text.text, text.starts, text.ends, strict=True)
-        if end == start + 1 and _HAN.match(char)
+        if end == start + 1 and _IS_HAN.match(char)
     }
     chars = [
-        written.get(start, char) if end == start + 1 and _HAN.match(char) else char
+        written.get(start, char) if end == start + 1 and _IS_HAN.match(char) else char
         for char, start, end in zip(ruled.text, ruled.starts, ruled.ends, strict=True)
     ]
     back = [

@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from engine.text.han import COMMON, ZERO
 from engine.text.mapped import MappedText
 
 NUMBER = r"\d+(?:\.\d+)?"
-HAN = r"㐀-䶿一-鿿〇"
+HAN = COMMON + ZERO
 # Words a number counts; after them 2 is read 两. 月 日 号 级 楼 期 路 ... name things instead.
 MEASURES = (
     "个|位|名|只|头|条|匹|件|套|台|架|辆|艘|张|片|本|册|部|篇|首|句|段|项|份|种|类|次|遍|回|趟|场|局|轮|"
