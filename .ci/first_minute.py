@@ -50,7 +50,10 @@ def first_command() -> tuple[str, str]:
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago."""
+    """Return a port that was free a moment ago.
+
+    Not that of `bench`: this file runs before anything of ours is installed.
+    """
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # noqa: TID251  started by path, from anywhere
 
+from bench.rivals.serving import free_port  # noqa: E402
 from tests.clients.chromium import browse, running  # noqa: E402
 
 TEXT = (
@@ -27,13 +27,6 @@ TEXT = (
 _START_S = 120.0
 _SIZE = (1000, 690)
 _HEARD_S = 2.5  # of speech before the picture
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], log: Path) -> None:

@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -26,6 +25,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from bench.rivals.serving import free_port
 from engine.manifest import hash_file
 from tests.hub_server import Hub, serving
 from tests.readme import ROOT, block_with
@@ -128,7 +128,7 @@ class Reader:
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory, unused_port: int) -> Reader:
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
     """A reader with an empty home and the programs the page takes for granted."""
     folder = tmp_path_factory.mktemp("reader")
     programs = folder / "bin"
@@ -145,17 +145,9 @@ def reader(tmp_path_factory: pytest.TempPathFactory, unused_port: int) -> Reader
         "XDG_DATA_HOME": str(folder / "home" / "data"),
         "PYTHONPATH": str(ROOT),
         "PATH": f"{programs}{os.pathsep}{kept['PATH']}",
-        "SOVITS_SERVER_PORT": str(unused_port),
+        "SOVITS_SERVER_PORT": str(free_port()),
     }
     return Reader(folder, environment)
-
-
-@pytest.fixture(scope="module")
-def unused_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def serve_command() -> str:
