@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import stat
 from pathlib import Path
 
@@ -40,10 +42,15 @@ async def test_player_gets_every_sample(tmp_path: Path, monkeypatch: pytest.Monk
 
 async def test_stop_is_immediate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A player that would go on for an hour is ended."""
-    install(tmp_path, "pacat", "exec /bin/sleep 3600", monkeypatch)
+    told = tmp_path / "pid"
+    install(tmp_path, "pacat", f"echo $$ > {told}; exec /bin/sleep 3600", monkeypatch)
     player = await Player.start(STARTED)
     await player.add(packet(0))
+    while not (told.exists() and told.read_text().endswith("\n")):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
     await player.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(told.read_text()), 0)
 
 
 async def test_player_that_ends_early_is_reported(
