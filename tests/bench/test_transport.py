@@ -82,7 +82,7 @@ async def test_listeners_hear_every_packet_and_a_drain_to_its_end() -> None:
         audio = {"codec": "mulaw", "rate": RATE_HZ, "frame_ms": 20}
         plan = Plan(live.ws, {"format": audio, "lead_ms": 2000}, RATE_HZ, 1, 0.5, 0.0)
         listeners = [Listener(plan, number) for number in range(4)]
-        async with ClientSession() as session, asyncio.timeout(20):
+        async with ClientSession() as session, asyncio.timeout(90):
             running = [asyncio.create_task(one.run(session, lambda: False)) for one in listeners]
             for _ in range(500):
                 if all(len(one.heard) > 2 for one in listeners):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import venv
@@ -14,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from bench.rivals.serving import free_port
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[1]
@@ -44,9 +45,7 @@ def server_settings() -> list[str]:
 @pytest.fixture(scope="session")
 def wyoming_port() -> int:
     """Return a port that is free."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @contextmanager
