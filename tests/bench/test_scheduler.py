@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from bench.scheduler import Costs, Load, Outcome, Simulation
 from engine.scheduler import Policy
@@ -59,6 +60,7 @@ def test_more_listeners_than_slots_are_no_queue() -> None:
     assert max(outcome.first_audio_s) < 2.0
 
 
+@pytest.mark.slow
 def test_an_engine_that_was_late_for_a_moment_catches_up() -> None:
     """Late newcomers are decoded together: one behind the other they waited 0.7 s (median)."""
     costs = Costs(

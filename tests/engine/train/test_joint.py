@@ -40,6 +40,7 @@ def _weights() -> dict[str, Tensor]:
     return dict(init_random(CONFIG, 1).state_dict())
 
 
+@pytest.mark.slow
 def test_other_tokens_come_to_mean_the_same(corpus: Corpus, tmp_path: Path) -> None:
     """With other tokens the statistics come nearer to those of the recordings' own."""
     stage = JointStage(CONFIG, SMALL, LOOP, corpus, _weights(), [_shifted(corpus)])

@@ -49,6 +49,7 @@ def test_tokens_tell_phonemes(corpus: Corpus) -> None:
     assert 2 < len(tokens.unique()) <= 8
 
 
+@pytest.mark.slow
 def test_acoustic_rebuilds_recordings(corpus: Corpus) -> None:
     """Spectral, mel and pitch errors fall on the posterior's way."""
     settings = AcousticSettings(batch_size=4, max_frames=24, reference_frames=24, autocast=False)
@@ -57,6 +58,7 @@ def test_acoustic_rebuilds_recordings(corpus: Corpus) -> None:
         assert np.mean([f[name] for f in figures[-5:]]) < 0.8 * figures[0][name], name
 
 
+@pytest.mark.slow
 def test_acoustic_speaks_from_tokens(corpus: Corpus) -> None:
     """The prior's way learns too, with KL and guide beside it."""
     settings = AcousticSettings(
@@ -106,6 +108,7 @@ def test_fresh_judges_learn_alone_first(corpus: Corpus) -> None:
     assert any(not torch.equal(v, before[k]) for k, v in stage.network.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("muon", [False, True])
 def test_t2s_learns_tokens_and_places(corpus: Corpus, muon: bool) -> None:
     """Tokens are predicted and the guided head finds the phoneme, whoever optimizes."""
