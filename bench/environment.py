@@ -45,7 +45,7 @@ def environment() -> dict[str, Any]:
     """Return what a reader needs to repeat a measurement."""
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "command": " ".join(["sovits-live", *sys.argv[1:]]),
+        "command": " ".join(["sovits-live", *map(_without_folder, sys.argv[1:])]),
         "git": git_state(Path(__file__).parents[1]),
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
@@ -54,6 +54,11 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: found for name in _PACKAGES if (found := _version(name))},
     }
+
+
+def _without_folder(argument: str) -> str:
+    """Return an argument of the command line; where a path is absolute, only its name."""
+    return Path(argument).name if Path(argument).is_absolute() else argument
 
 
 class QuietWatch:

@@ -21,7 +21,7 @@ from engine.errors import CheckpointError
 from engine.model_config import AcousticConfig
 from engine.train.batches import Corpus, Item, generator
 from engine.train.loop import LoopSettings, clip_and_step
-from engine.types import FRAMES_PER_TOKEN
+from engine.types import FRAMES_PER_TOKEN, Array
 
 _KERNEL = 5
 
@@ -112,17 +112,18 @@ class ProbeStage:
         features = np.zeros((len(chosen), FRAMES_PER_TOKEN * window, channels), np.float32)
         phonemes = np.full((len(chosen), window), -1, np.int64)
         for row, item in enumerate(chosen):
-            count = min(window, len(spoken(item)))
-            start = int(rng.integers(len(spoken(item)) - count + 1))
+            told = spoken(item)
+            count = min(window, len(told))
+            start = int(rng.integers(len(told) - count + 1))
             frames = slice(FRAMES_PER_TOKEN * start, FRAMES_PER_TOKEN * (start + count))
             features[row, : FRAMES_PER_TOKEN * count] = item.features.ssl[frames]
-            phonemes[row, :count] = spoken(item)[start : start + count]
+            phonemes[row, :count] = told[start : start + count]
         return torch.from_numpy(features).transpose(1, 2), torch.from_numpy(phonemes)
 
 
-def spoken(item: Item) -> np.ndarray:
+def spoken(item: Item) -> Array:
     """Return the phoneme of each token, int64 [T], of an utterance with an alignment."""
     assert item.place is not None
     count = min(len(item.place), len(item.features.ssl) // FRAMES_PER_TOKEN)
-    phonemes: np.ndarray = item.features.phoneme_ids[item.place[:count]]
+    phonemes: Array = item.features.phoneme_ids[item.place[:count]]
     return phonemes

@@ -17,16 +17,9 @@ from engine.paths import BUNDLED, DEFAULT
 from engine.sampling import Choice, Draw, choose
 from engine.types import FloatArray, SynthesisParams
 from tests.host_tensorrt import host_tensorrt, write_engine
+from tests.sampling_manners import MANNERS
 
 ROWS, VOCAB = 5, 1025
-PARAMS = [
-    SynthesisParams(),
-    SynthesisParams(top_k=1),
-    SynthesisParams(top_k=5, top_p=0.8, temperature=0.6, repetition_penalty=2.0),
-    SynthesisParams(top_k=1025, top_p=0.3, temperature=1.5, repetition_penalty=1.0),
-    SynthesisParams(top_k=40, top_p=0.99),
-    SynthesisParams(top_p=0.01, temperature=0.01),
-]
 
 
 class Chooser:
@@ -72,7 +65,7 @@ def test_rows_that_come_and_go_choose_what_the_host_does(chooser: Chooser) -> No
         asked = rng.permutation(num_rows)[: rng.integers(1, num_rows + 1)].tolist()
         draws = {
             row: Draw(
-                PARAMS[int(rng.integers(len(PARAMS)))],
+                MANNERS[int(rng.integers(len(MANNERS)))],
                 rng.permutation(VOCAB - 1)[: rng.integers(300)],
                 bool(step % 2),
                 ExponentialDraws(step, row, 0, VOCAB),

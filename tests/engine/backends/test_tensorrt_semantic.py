@@ -25,6 +25,7 @@ from engine.sampling import Draw, Sampler, choose
 from engine.types import IntArray, SynthesisParams
 from tests.host_cuda import HostCuda
 from tests.host_tensorrt import SCRATCH_BYTES, RtxContext, host_tensorrt, write_engine
+from tests.sampling_manners import MANNERS
 
 SLOTS, POSITIONS = 5, 70
 FLAVOURS = pytest.mark.parametrize("flavour", ["tensorrt", "tensorrt_rtx"])
@@ -170,15 +171,6 @@ def test_a_step_and_its_choice_are_two_launches_and_three_copies(
     }  # fmt: skip
 
 
-PARAMS = [
-    SynthesisParams(),
-    SynthesisParams(top_k=1),
-    SynthesisParams(top_k=5, top_p=0.8, temperature=0.6, repetition_penalty=2.0),
-    SynthesisParams(top_k=1025, top_p=0.3, temperature=1.5, repetition_penalty=1.0),
-    SynthesisParams(top_k=40, top_p=0.99),
-]
-
-
 def draw_of(seed: int, step: int, params: SynthesisParams) -> Draw:
     """Return a draw of the micro pack's vocabulary."""
     noise = ExponentialDraws(seed, 0, step, 65)
@@ -193,7 +185,10 @@ def test_sentences_are_what_the_host_draws_of_the_same_logits(
     """Five side by side, each with its seed, prompt and parameters, to the last token."""
     chooser, decoder = (on_device(micro, tmp_path, flavour, precision) for _ in range(2))
     samplers = [
-        [Sampler(params, np.arange(slot), vocab_size=65) for slot, params in enumerate(PARAMS)]
+        [
+            Sampler(params, np.arange(slot), vocab_size=65)
+            for slot, params in enumerate(MANNERS[:SLOTS])
+        ]
         for _ in range(2)
     ]
     last: dict[int, int] = {}

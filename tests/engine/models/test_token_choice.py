@@ -9,14 +9,9 @@ import torch
 from engine.models.token_choice import TokenChoice
 from engine.sampling import STEPS_WITHOUT_EOS, Choice, Draw, Sampler, choose
 from engine.types import SynthesisParams
+from tests.sampling_manners import MANNERS
 
 VOCAB = 65
-PARAMS = [
-    SynthesisParams(),
-    SynthesisParams(top_k=1),
-    SynthesisParams(top_k=5, top_p=0.8, temperature=0.6, repetition_penalty=2.0),
-    SynthesisParams(top_k=100, top_p=0.3, temperature=1.5, repetition_penalty=1.0),
-]
 
 
 def on_device(logits: np.ndarray, draws: list[Draw]) -> list[Choice]:
@@ -54,7 +49,7 @@ def check(logits: np.ndarray, draw: Draw) -> Choice:
     return found
 
 
-@pytest.mark.parametrize("params", PARAMS)
+@pytest.mark.parametrize("params", MANNERS)
 def test_chooses_what_the_host_chooses(params: SynthesisParams) -> None:
     """Sixty steps of ten sentences, each with its prompt, its history and its end."""
     for sentence in range(10):
@@ -71,8 +66,8 @@ def test_chooses_what_the_host_chooses(params: SynthesisParams) -> None:
 def test_rows_have_their_own_parameters() -> None:
     """A batch gives each row what it gets alone."""
     rng = np.random.default_rng(3)
-    logits = (3 * rng.standard_normal((4, VOCAB))).astype(np.float32)
-    draws = [draw_of(rng, params, may_end=row > 0) for row, params in enumerate(PARAMS)]
+    logits = (3 * rng.standard_normal((len(MANNERS), VOCAB))).astype(np.float32)
+    draws = [draw_of(rng, params, may_end=row > 0) for row, params in enumerate(MANNERS)]
     alone = [check(row, draw) for row, draw in zip(logits, draws, strict=True)]
     assert on_device(logits, draws) == alone
 
