@@ -344,13 +344,15 @@ class Runtime:
     def defaults(self) -> Settings:
         """Return what sessions start from, the model's sampling in it.
 
-        If the configured voice is not there, with the first that is.
+        If the configured voice is not there, with the first of the language that stands first in
+        the model, or else the first that is: nano's reads its other language as well.
         """
-        settings, voices = self.config.audio, self.engine.voices
-        settings = replace(settings, **sampling_of(settings, self.engine.info.sampling))
+        settings, voices, info = self.config.audio, self.engine.voices, self.engine.info
+        settings = replace(settings, **sampling_of(settings, info.sampling))
         if settings.voice in voices or not voices:
             return settings
-        return replace(settings, voice=next(iter(voices)))
+        native = [v.id for v in voices.values() if v.language in info.languages[:1]]
+        return replace(settings, voice=(native or list(voices))[0])
 
     def ready_message(self, session_id: str, resume_token: str) -> messages.Ready:
         """Return the greeting of a session."""

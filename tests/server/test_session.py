@@ -381,6 +381,23 @@ async def _settings_of(client: Client) -> dict[str, Any]:
     return dict((await client.next("session.updated"))["defaults"])
 
 
+@pytest.mark.parametrize(
+    ("languages", "voice"),
+    [
+        ((), "anna"),
+        ((Language.ZH, Language.EN), "anna"),
+        ((Language.EN, Language.ZH), "bob"),
+        ((Language.JA, Language.EN), "anna"),
+    ],
+)
+async def test_who_speaks_where_nobody_is_named(
+    languages: tuple[Language, ...], voice: str
+) -> None:
+    """A voice of the pack's first language, where there is one: anna speaks zh, bob en."""
+    async with serve(script=Script(languages=languages)) as live, live.session() as client:
+        assert (await _settings_of(client))["voice"] == voice
+
+
 async def test_the_url_sets_defaults() -> None:
     """voice, format and rate before the first message."""
     query = "?voice=bob&format=pcm_s16le&sample_rate=16000&speed=1.25&lead_ms=300"
