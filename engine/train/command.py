@@ -6,6 +6,7 @@
     distil    tokens of further texts, from the states of a synthetic teacher
     t2s       stage 3: text to tokens
     pack      weights of the stages -> a model pack
+    listen    stage 3 again: a pack whose T2S has listened to what it says
     joint     stage 4: a pack whose acoustic model has learnt its own T2S's tokens
     voice     all of it for one voice: fine-tunes a pack on 1 to 5 minutes of recordings
 
@@ -41,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     t2s = actions.add_parser("t2s", help="train text to tokens")
     pack = actions.add_parser("pack", help="make a model pack of trained stages")
     pack.add_argument("out", type=Path, help="folder of the new pack")
+    listen = actions.add_parser("listen", help="let T2S listen to the tokens it says")
+    listen.add_argument("out", type=Path, help="folder of the new pack")
     joint = actions.add_parser("joint", help="let the acoustic model learn T2S's tokens")
     joint.add_argument("out", type=Path, help="folder of the new pack")
     voice = actions.add_parser("voice", help="fine-tune a pack on recordings of one voice")
@@ -48,11 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     voice.add_argument("recordings", type=Path, help="folder of recordings")
     voice.add_argument("--list", type=Path, help="path|speaker|language|text of the recordings")
     _add_voice_arguments(voice)
-    for action in (prepare, tokens, acoustic, distil, t2s, pack, joint, voice):
+    for action in (prepare, tokens, acoustic, distil, t2s, pack, listen, joint, voice):
         action.add_argument("--work", type=Path, default=Path("runs/train"), help="work folder")
-    for action in (prepare, acoustic, distil, pack, joint, voice):
-        action.add_argument("--pack", help="whose encoders (joint, voice: weights) are used")
-    for action in (tokens, acoustic, distil, t2s, pack, joint):
+    for action in (prepare, acoustic, distil, pack, listen, joint, voice):
+        action.add_argument("--pack", help="whose encoders (from listen on: weights) are used")
+    for action in (tokens, acoustic, distil, t2s, pack, listen, joint):
         action.add_argument("--config", type=Path, help="recipe; the one of nano by default")
     for action in (acoustic, t2s):
         action.add_argument("--minutes", type=float, default=float("inf"), help="stop after")
@@ -86,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
         "distil": actions.distil,
         "t2s": actions.t2s,
         "pack": actions.pack,
+        "listen": actions.listen,
         "joint": actions.joint,
         "voice": actions.voice,
     }

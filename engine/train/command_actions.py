@@ -146,6 +146,14 @@ def pack(args: argparse.Namespace) -> None:
     print(f"{made.path}: {made.num_bytes / 1e6:.1f} MB; next: sovits-live export {made.path}")
 
 
+def listen(args: argparse.Namespace) -> None:
+    """Make a pack whose T2S has listened to what it says."""
+    base = _pack(args.pack)
+    weights = stages.train_listen(args.work, base, _recipe(args))
+    made = retuned(base, args.out, {Part.T2S: weights})
+    print(f"{made.path}; next: sovits-live export {made.path}")
+
+
 def joint(args: argparse.Namespace) -> None:
     """Make a pack whose acoustic model has learnt what its T2S says."""
     base = _pack(args.pack)

@@ -15,8 +15,10 @@ from engine.train.distil import DistilSettings
 from engine.train.joint import JointSettings
 from engine.train.loop import LoopSettings
 from engine.train.phoneme_probe import ProbeSettings
+from engine.train.self_listening import SelfListeningSettings
 from engine.train.ssl_tokens import TokenSettings
 from engine.train.t2s import T2SSettings
+from engine.train.token_probe import TokenProbeSettings
 
 _T = TypeVar("_T")
 _OTHERS = ("loop", "acoustic")  # tables inside a stage's table
@@ -36,6 +38,10 @@ class Recipe:
     distil_loop: LoopSettings
     t2s_settings: T2SSettings
     t2s_loop: LoopSettings
+    token_probe: TokenProbeSettings
+    token_probe_loop: LoopSettings
+    listen: SelfListeningSettings
+    listen_loop: LoopSettings
     probe: ProbeSettings
     probe_loop: LoopSettings
     joint: JointSettings
@@ -65,6 +71,12 @@ def load_recipe(path: Path) -> Recipe:
             distil_loop=_settings(LoopSettings, data["distil"]["loop"], "distil.loop"),
             t2s_settings=_settings(T2SSettings, data["t2s"], "t2s"),
             t2s_loop=_settings(LoopSettings, data["t2s"]["loop"], "t2s.loop"),
+            token_probe=_settings(TokenProbeSettings, data["token_probe"], "token_probe"),
+            token_probe_loop=_settings(
+                LoopSettings, data["token_probe"]["loop"], "token_probe.loop"
+            ),
+            listen=_settings(SelfListeningSettings, data["listen"], "listen"),
+            listen_loop=_settings(LoopSettings, data["listen"]["loop"], "listen.loop"),
             probe=_settings(ProbeSettings, data["probe"], "probe"),
             probe_loop=_settings(LoopSettings, data["probe"]["loop"], "probe.loop"),
             joint=_settings(JointSettings, data["joint"], "joint"),

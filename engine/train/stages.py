@@ -1,8 +1,8 @@
 """The stages as runs: from a work folder's features to weights, each resumable by itself.
 
 A work folder holds `features/`, one folder per stage (`tokens`, `acoustic-1`.., `distil`, `t2s`,
-`joint`, `probe`, `joint-1`..), each with its checkpoint, metrics, curve and `run.json` that says
-how it was made, and `distilled/` where a teacher's texts were given.
+`token_probe`, `listen`, `joint`, `probe`, `joint-1`..), each with its checkpoint, metrics, curve
+and `run.json` that says how it was made, and `distilled/` where a teacher's texts were given.
 """
 
 from __future__ import annotations
@@ -44,10 +44,12 @@ from engine.train.listener import Listener
 from engine.train.loop import LoopSettings, Run, Stage, load_average, under
 from engine.train.own_tokens import own_tokens
 from engine.train.phoneme_probe import PhonemeProbe, ProbeStage
+from engine.train.self_listening import SelfListeningStage
 from engine.train.settings import Recipe
 from engine.train.ssl_tokens import TokenSettings, TokenStage
 from engine.train.store import Entry, FeatureStore, split
 from engine.train.t2s import T2SSettings, T2SStage
+from engine.train.token_probe import TokenProbeStage
 from engine.types import IntArray
 
 HELD_OUT = 24  # utterances of each stage that are kept for checks
@@ -211,6 +213,40 @@ def train_t2s(
     stage = T2SStage(config, settings, loop, data.train, data.places, weights)
     run_stage(folder / "t2s", stage, loop, {"settings": asdict(settings)}, max_minutes=max_minutes)
     return folder / "t2s"
+
+
+def train_listen(folder: Path, base: Pack, recipe: Recipe) -> Mapping[str, Tensor]:
+    """Let a pack's T2S listen to what it says; returns its weights.
+
+    Raises:
+        CheckpointError: The pack's T2S continues a prompt: here it has none to continue.
+    """
+    if base.info.prompts:
+        raise CheckpointError(f"the T2S of {base.name!r} continues prompts; nothing to learn here")
+    config, acoustic = base.config.t2s, base.config.acoustic
+    tensors = under(pack_tensors(base, Part.ACOUSTIC), "quantizer.")
+    recorded = load_data(folder, load_quantizer(acoustic, tensors))
+    data = text_data(folder, None) if (folder / "distilled").exists() else recorded
+    corpora = [(data.train, data.places)]
+    if data is not recorded:
+        corpora.append((recorded.train, recorded.places))
+    settings, loop = recipe.token_probe, recipe.token_probe_loop
+    probe = TokenProbeStage(config.eos, config.num_phonemes, settings, loop, corpora)
+    run_stage(folder / "token_probe", probe, loop, {"settings": asdict(settings)})
+    stage = SelfListeningStage(
+        config,
+        recipe.listen,
+        recipe.listen_loop,
+        data.train,
+        data.places,
+        pack_tensors(base, Part.T2S),
+        probe.probe,
+        base.info.sampling,
+        base.info.lead_in,
+    )
+    how = {"settings": asdict(recipe.listen), "pack": base.fingerprint}
+    run_stage(folder / "listen", stage, recipe.listen_loop, how)
+    return load_average(folder / "listen", "t2s")
 
 
 def train_joint(

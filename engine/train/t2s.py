@@ -38,6 +38,8 @@ class T2SSettings:
     splice_share: float = 0.0  # rows of runs of words; needs the corpus's alignment
     splice_words: int = 8  # of a run, at most
     splice_runs: int = 4  # of a row, at most
+    foreign_share: float = 0.0  # of a row's further runs: anybody's, in any language
+    even_languages: bool = False  # each as often as the others, however many texts it has
     max_tokens: int = 300  # prompt and target together
     replaced: float = 0.12  # share of input tokens drawn at random
     dropout: float = 0.0  # drawing the masks costs a fifth of a step on a CPU
@@ -95,6 +97,11 @@ class T2SStage:
         self.loop = loop
         self.corpus = corpus
         self.places = places
+        languages = sorted({item.entry.language for item in corpus.items})
+        self.by_language = [
+            [item for item in corpus.items if item.entry.language == language]
+            for language in languages
+        ]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(loop.seed)
             self.network = T2S(config, dropout=settings.dropout)
@@ -197,7 +204,7 @@ class T2SStage:
         return collate(drawn[start : start + size])
 
     def _row(self, rng: np.random.Generator) -> Row:
-        item = self.corpus.items[int(rng.integers(len(self.corpus)))]
+        item = self.draw(rng)
         choice = rng.random()
         if choice > 1 - self.settings.splice_share:
             return self.splice(item, rng)
@@ -207,6 +214,13 @@ class T2SStage:
                 return self.join(prompt, item)
         return self.alone(item)
 
+    def draw(self, rng: np.random.Generator) -> Item:
+        """Return any utterance."""
+        items = self.corpus.items
+        if self.settings.even_languages:
+            items = self.by_language[int(rng.integers(len(self.by_language)))]
+        return items[int(rng.integers(len(items)))]
+
     def alone(self, item: Item) -> Row:
         """Return one utterance as a row."""
         unknown = np.full(len(item.tokens), -1, np.int64)
@@ -214,14 +228,19 @@ class T2SStage:
         return Row(item.features.phoneme_ids, item.tokens, place)
 
     def splice(self, item: Item, rng: np.random.Generator) -> Row:
-        """Return runs of words of utterances of one speaker, `item` among them, as one row."""
+        """Return runs of words of utterances, `item` among them, as one row."""
         runs: list[Row] = []
         for index in range(int(rng.integers(1, self.settings.splice_runs + 1))):
-            source = item if index == 0 else self.corpus.companion(item, rng)
+            source = item if index == 0 else self._next(item, rng)
             run = self._run(source, rng)
             if run is not None and sum(map(_length, [*runs, run])) <= 2 * self.settings.max_tokens:
                 runs.append(run)
         return _concatenate(runs) if runs else self.alone(item)
+
+    def _next(self, item: Item, rng: np.random.Generator) -> Item:
+        if self.settings.foreign_share > 0 and rng.random() < self.settings.foreign_share:
+            return self.draw(rng)
+        return self.corpus.companion(item, rng)
 
     def _run(self, item: Item, rng: np.random.Generator) -> Row | None:
         """Cut some words and their tokens out of an utterance; None where nothing is aligned."""
