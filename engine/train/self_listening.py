@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from engine.errors import InvalidParameter
 from engine.model_config import T2SConfig
 from engine.models.t2s import T2S, prefix_mask
 from engine.train.batches import Corpus, Item, generator, pad_ids
@@ -51,12 +52,19 @@ class SelfListeningSettings(T2SSettings):
         own_rows: Texts listened to in a step.
         spoken_at_once: Texts spoken in one go; they are listened to in the steps that follow.
         skip: Log probability of a phoneme that has no token at all.
+        kept_share: Of the weights from before, in the mean that is used: what T2S learns of whole
+            sentences it loses in short clauses, and the mean has both.
     """
 
     own_weight: float = 1.0
     own_rows: int = 12
     spoken_at_once: int = 48
     skip: float = -6.0
+    kept_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.kept_share < 1:
+            raise InvalidParameter("kept_share", self.kept_share, "0 to below 1")
 
 
 class Spoken(NamedTuple):

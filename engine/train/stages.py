@@ -233,20 +233,22 @@ def train_listen(folder: Path, base: Pack, recipe: Recipe) -> Mapping[str, Tenso
     settings, loop = recipe.token_probe, recipe.token_probe_loop
     probe = TokenProbeStage(config.eos, config.num_phonemes, settings, loop, corpora)
     run_stage(folder / "token_probe", probe, loop, {"settings": asdict(settings)})
+    before = pack_tensors(base, Part.T2S)
     stage = SelfListeningStage(
         config,
         recipe.listen,
         recipe.listen_loop,
         data.train,
         data.places,
-        pack_tensors(base, Part.T2S),
+        before,
         probe.probe,
         base.info.sampling,
         base.info.lead_in,
     )
     how = {"settings": asdict(recipe.listen), "pack": base.fingerprint}
     run_stage(folder / "listen", stage, recipe.listen_loop, how)
-    return load_average(folder / "listen", "t2s")
+    after, kept = load_average(folder / "listen", "t2s"), recipe.listen.kept_share
+    return {name: torch.lerp(after[name], before[name], kept) for name in after}
 
 
 def train_joint(

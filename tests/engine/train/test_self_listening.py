@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from engine.errors import CheckpointError
+from engine.errors import CheckpointError, InvalidParameter
 from engine.models.t2s import T2S, T2SLayer
 from engine.pack import Part
 from engine.train import stages
 from engine.train.batches import Corpus
-from engine.train.loop import LoopSettings
+from engine.train.loop import LoopSettings, load_average
 from engine.train.self_listening import (
     SelfListeningSettings,
     SelfListeningStage,
@@ -213,14 +213,24 @@ def test_a_pack_learns_from_what_its_t2s_says(store: FeatureStore, tmp_path: Pat
     probe = TokenProbeSettings(batch_size=2, hidden=8)
     recipe = replace(
         load_recipe(CONFIGS / "nano.toml"),
-        token_probe=probe, token_probe_loop=once, listen=SMALL, listen_loop=once,
+        token_probe=probe, token_probe_loop=once, listen_loop=once,
+        listen=replace(SMALL, kept_share=0.25),
     )  # fmt: skip
     base = _pack(tmp_path / "pack", prompts=False)
     weights = stages.train_listen(tmp_path, base, recipe)
     assert all((tmp_path / name / "run.json").exists() for name in ("token_probe", "listen"))
-    before = base.tensors(Part.T2S)
+    before, after = base.tensors(Part.T2S), load_average(tmp_path / "listen", "t2s")
     assert set(before) == set(weights)
-    assert any(not np.array_equal(before[name], weights[name]) for name in before)
+    assert any(not np.array_equal(before[name], after[name]) for name in before)
+    for name, value in weights.items():  # between the two, as far as `kept_share` says
+        middle = 0.75 * np.asarray(after[name]) + 0.25 * before[name]
+        np.testing.assert_allclose(value, middle, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_from_before_alone_are_refused() -> None:
+    """Nothing would have been learnt."""
+    with pytest.raises(InvalidParameter, match="kept_share"):
+        SelfListeningSettings(kept_share=1.0)
 
 
 def test_a_t2s_that_continues_prompts_is_refused(store: FeatureStore, tmp_path: Path) -> None:
