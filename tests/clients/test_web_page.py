@@ -106,6 +106,8 @@ async def test_stop_is_at_once_and_shows_what_was_heard(chromium: str) -> None:
         await speak(page, FIRST + SECOND)
         await page.run(PROBE)
         await page.until("probe().rms > 0.05")
+        some = await page.run("sovits.live.player.context.currentTime + 0.4")  # a word or two
+        await page.until(f"sovits.live.player.context.currentTime > {some}")
         await page.run(
             """document.querySelector("#stop").addEventListener("click", () => {
               const context = sovits.live.player.context;
