@@ -46,7 +46,7 @@ def own_tokens(
             rng = np.random.default_rng((seed, number))
             history = item.tokens
             for tokens in rounds:
-                said = _draw(_logits(network, config, item, history), sampling, rng)
+                said = draw_tokens(_logits(network, config, item, history), sampling, rng)
                 tokens[item.entry.id] = said
                 history = np.where(rng.random(len(said)) < _READ_BACK, said, item.tokens)
         on_item(number + 1)
@@ -63,8 +63,8 @@ def _logits(network: T2S, config: T2SConfig, item: Item, history: Array) -> Tens
     return logits[0, : len(history), : config.eos]
 
 
-def _draw(logits: Tensor, sampling: Sampling, rng: np.random.Generator) -> Array:
-    """Draw a token of each row's best `top_k`, int64 [T]."""
+def draw_tokens(logits: Tensor, sampling: Sampling, rng: np.random.Generator) -> Array:
+    """Draw a token of each row's best `top_k`, int64 [T], of logits [T, V]."""
     values, choices = logits.topk(min(sampling.top_k, logits.shape[1]), dim=1)
     noise = torch.from_numpy(rng.gumbel(size=values.shape).astype(np.float32))
     chosen = (values / max(sampling.temperature, 1e-3) + noise).argmax(dim=1, keepdim=True)

@@ -32,6 +32,7 @@ from engine.model_config import T2SConfig
 from engine.models.t2s import T2S, prefix_mask
 from engine.train.batches import Corpus, Item, generator, pad_ids
 from engine.train.loop import LoopSettings, clip_and_step
+from engine.train.own_tokens import draw_tokens
 from engine.train.t2s import T2SSettings, T2SStage
 from engine.train.token_probe import TokenProbe, token_mask
 from engine.types import FloatArray, IntArray, Sampling
@@ -223,10 +224,7 @@ def speak_freely(
     lens = torch.full((rows,), lead)
     ended = torch.zeros(rows, dtype=torch.bool)
     for index in range(limit):
-        best, choices = logits.topk(min(sampling.top_k, logits.shape[1]), dim=1)
-        noise = torch.from_numpy(rng.gumbel(size=best.shape).astype(np.float32))
-        chosen = (best / max(sampling.temperature, 1e-3) + noise).argmax(dim=1, keepdim=True)
-        drawn = choices.gather(1, chosen)[:, 0]
+        drawn = torch.from_numpy(draw_tokens(logits, sampling, rng))
         ended |= drawn == config.eos
         if bool(ended.all()):
             break

@@ -221,8 +221,7 @@ def train_listen(folder: Path, base: Pack, recipe: Recipe) -> Mapping[str, Tenso
     Raises:
         CheckpointError: The pack's T2S continues a prompt: here it has none to continue.
     """
-    if base.info.prompts:
-        raise CheckpointError(f"the T2S of {base.name!r} continues prompts; nothing to learn here")
+    _check_no_prompts(base)
     config, acoustic = base.config.t2s, base.config.acoustic
     tensors = under(pack_tensors(base, Part.ACOUSTIC), "quantizer.")
     recorded = load_data(folder, load_quantizer(acoustic, tensors))
@@ -251,6 +250,11 @@ def train_listen(folder: Path, base: Pack, recipe: Recipe) -> Mapping[str, Tenso
     return {name: torch.lerp(after[name], before[name], kept) for name in after}
 
 
+def _check_no_prompts(base: Pack) -> None:
+    if base.info.prompts:
+        raise CheckpointError(f"the T2S of {base.name!r} continues prompts; nothing to learn here")
+
+
 def train_joint(
     folder: Path,
     base: Pack,
@@ -267,8 +271,7 @@ def train_joint(
     Raises:
         CheckpointError: The pack's T2S continues a prompt: its tokens are those of its prompts.
     """
-    if base.info.prompts:
-        raise CheckpointError(f"the T2S of {base.name!r} continues prompts; nothing to learn here")
+    _check_no_prompts(base)
     config, loop = base.config.acoustic, recipe.joint_loop
     weights: Mapping[str, Tensor] = pack_tensors(base, Part.ACOUSTIC)
     quantizer = load_quantizer(config, under(weights, "quantizer."))
